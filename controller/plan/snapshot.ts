@@ -1,0 +1,65 @@
+/** What the plan sees and what it answers. Plain data both ways: the loop reads, the plan decides, the store decides who wins. */
+import type { Now } from '../../proto/base/clock.ts';
+import type { Node, NodeFacts, NodeLiveness } from '../../proto/domain/node.ts';
+import type { Service, Stack } from '../../proto/domain/service.ts';
+import type { Task, TaskStatus } from '../../proto/domain/task.ts';
+
+/** A record with the revision that a change of it must compare against. */
+export interface Stored<T> {
+  readonly value: T;
+  readonly modRevision: number;
+}
+
+/** One immutable picture of the store. Maps are never mutated once handed out. */
+export interface Snapshot {
+  readonly revision: number;
+  readonly containerPool: string;
+  readonly vipPool: string;
+  /** By stack name. */
+  readonly stacks: ReadonlyMap<string, Stored<Stack>>;
+  /** By `stack/service`. */
+  readonly services: ReadonlyMap<string, Stored<Service>>;
+  /** By task id. */
+  readonly tasks: ReadonlyMap<string, Stored<Task>>;
+  /** By task id. Stored reports and, over them, those kept in memory only. */
+  readonly statuses: ReadonlyMap<string, TaskStatus>;
+  /** By node id. */
+  readonly nodes: ReadonlyMap<string, Stored<Node>>;
+  /** By node id. A node that never said hello has none and takes no tasks. */
+  readonly facts: ReadonlyMap<string, NodeFacts>;
+}
+
+/** Everything the plan needs besides the snapshot; it reads no clock and draws no number itself. */
+export interface PlanInput {
+  readonly now: Now;
+  /** A new unique id at each call. */
+  readonly newId: () => string;
+  /** By node id; a node without an entry has not been heard by this controller yet and takes no new tasks. */
+  readonly liveness: ReadonlyMap<string, NodeLiveness>;
+  /** `sha256` or the like of a canonical text, as hex; passed in because pure rooms import no `node:*`. */
+  readonly hash: (text: string) => string;
+}
+
+/**
+ * One change of one record. It is committed by itself if the record still has `modRevision` (0: does not exist) and, for
+ * a placement, if the node record still has `nodeModRevision`; else it is dropped and the next pass plans anew.
+ */
+export type Change =
+  | { readonly kind: 'put-service'; readonly service: Service; readonly modRevision: number }
+  | { readonly kind: 'delete-service'; readonly id: string; readonly modRevision: number }
+  | {
+      readonly kind: 'put-task';
+      readonly task: Task;
+      readonly modRevision: number;
+      readonly node?: { readonly id: string; readonly modRevision: number };
+    }
+  /** Deletes the task's record and its status. */
+  | { readonly kind: 'delete-task'; readonly id: string; readonly modRevision: number };
+
+export interface Plan {
+  readonly changes: readonly Change[];
+  /** Wall time at which the next pass is due though nothing happens (a back-off ends); absent: only events wake. */
+  readonly wakeAtMs?: number;
+  /** By task id: why a wanted task has no node, in one sentence for people. */
+  readonly reasons: ReadonlyMap<string, string>;
+}

@@ -1,0 +1,72 @@
+/**
+ * The store port, in etcd's terms. A key has a modification revision; the store has one revision that every
+ * committed transaction raises. Adapters: `memory`, `embedded`, `etcd`; one contract suite in `test/contracts`.
+ */
+
+/** A key's value with the revision of the transaction that last wrote it. */
+export interface Entry {
+  readonly key: string;
+  readonly value: Uint8Array;
+  readonly modRevision: number;
+}
+
+/** Holds if the key's `modRevision` is the given one; 0: the key does not exist. */
+export interface Compare {
+  readonly key: string;
+  readonly modRevision: number;
+}
+
+export type Operation =
+  | { readonly kind: 'put'; readonly key: string; readonly value: Uint8Array }
+  | { readonly kind: 'delete'; readonly key: string };
+
+/** All operations happen, at one revision, if all compares hold; otherwise none. */
+export interface Transaction {
+  readonly compares: readonly Compare[];
+  readonly operations: readonly Operation[];
+}
+
+export type TransactionResult =
+  | { readonly kind: 'committed'; readonly revision: number }
+  /** Keys whose compare did not hold. */
+  | { readonly kind: 'conflict'; readonly keys: readonly string[] };
+
+/** What one committed transaction did to the watched prefix; batches come in order of revision, none is left out. */
+export interface WatchBatch {
+  readonly revision: number;
+  readonly changes: readonly (
+    | { readonly kind: 'put'; readonly entry: Entry }
+    | { readonly kind: 'delete'; readonly key: string }
+  )[];
+}
+
+export interface Range {
+  readonly entries: readonly Entry[];
+  /** The store's revision at which the entries were read together. */
+  readonly revision: number;
+}
+
+/** Longest key and value any adapter must accept; etcd's default request limit is 1.5 MiB. */
+export const maxKeyBytes = 512;
+export const maxValueBytes = 1024 * 1024;
+/** Operations in one transaction at the most: etcd's default. */
+export const maxOperations = 128;
+
+export interface Store {
+  /** All entries whose key starts with `prefix`, sorted by key, at one revision. */
+  range(prefix: string): Promise<Range>;
+  /**
+   * Commits each transaction by itself, in order; a conflict in one does not touch the others. Resolves when all
+   * are durable. @throws FrotaError `invalid` beyond the limits above (nothing is written), `unavailable` when the store
+   * does not answer, `exhausted` when it is full.
+   */
+  commit(transactions: readonly Transaction[]): Promise<readonly TransactionResult[]>;
+  /**
+   * Changes below `prefix` after `fromRevision`, then live, until `signal` aborts (the iteration then ends).
+   * @throws FrotaError `conflict` when `fromRevision` has been compacted: read the range again and watch from there.
+   */
+  watch(prefix: string, fromRevision: number, signal: AbortSignal): AsyncIterable<WatchBatch>;
+  /** Forgets what is older than `revision`, which stays watchable. */
+  compact(revision: number): Promise<void>;
+  close(): Promise<void>;
+}
