@@ -33,7 +33,10 @@ export interface Images {
    * `unsupported` (no manifest for this platform, unknown media type), `unavailable` (registry not reachable, after
    * retries), `unauthenticated`, `exhausted` (disk full or a limit), `cancelled`; the message names image, registry and digest.
    */
-  ensure(image: ResolvedImage, options: { signal: AbortSignal; onProgress?: (progress: PullProgress) => void }): Promise<Image>;
+  ensure(
+    image: ResolvedImage,
+    options: { signal: AbortSignal; onProgress?: (progress: PullProgress) => void },
+  ): Promise<Image>;
   /** Removes what an interrupted pull left: partial blobs, half-unpacked snapshots, stale mounts. Called once at start. */
   sweep(): Promise<void>;
 }

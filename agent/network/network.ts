@@ -9,6 +9,12 @@ export interface Attachment {
   readonly namespace: string;
 }
 
+/** All that a node's network must be; always complete. */
+export interface DesiredNetwork {
+  readonly network: NetworkUnit;
+  readonly services: readonly ServiceUnit[];
+}
+
 export interface NodeNetwork {
   /** Everything attached on this host, found from what the kernel has and what was recorded durably. */
   list(): Promise<readonly Attachment[]>;
@@ -18,10 +24,21 @@ export interface NodeNetwork {
   detach(taskId: string): Promise<void>;
   /**
    * Makes the node what these units say: overlay routes to every peer, VIPs, published ports, isolation and
-   * masquerading rules. Level-triggered and idempotent: called at start, on every change, and after a link came
-   * back; touches only what differs. Serial: a later call waits for the earlier one.
+   * masquerading rules. Level-triggered and idempotent: called at start and on every change; touches only what
+   * differs from the call before. Serial: a later call waits for the earlier one. The first call after a start
+   * replaces what an earlier agent had set, in one transaction, so it must already be complete.
    */
-  apply(desired: { readonly network: NetworkUnit; readonly services: readonly ServiceUnit[] }): Promise<void>;
-  /** Removes all rules, routes, devices and namespaces that this node's agent made. For `cluster down` and leaving. */
+  apply(desired: DesiredNetwork): Promise<void>;
+  /** Trusts nothing it has set before: reads the kernel again and makes true what was last applied. */
+  repair(): Promise<void>;
+  /**
+   * Watches the uplink until `signal` aborts, then resolves. When its link has come back, restores the routes that
+   * went with it, repairs, and calls `onLinkBack`. Never throws; failures are logged and tried again.
+   */
+  watch(signal: AbortSignal, onLinkBack?: () => void): Promise<void>;
+  /**
+   * With `removeAll`: removes all rules, routes, devices and namespaces that this node's agent made, for
+   * `cluster down` and leaving. Without: traffic goes on; only this object's own work ends.
+   */
   close(options: { readonly removeAll: boolean }): Promise<void>;
 }

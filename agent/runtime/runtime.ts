@@ -21,12 +21,16 @@ export interface ContainerSpec {
   readonly files: readonly { readonly source: string; readonly target: string }[];
 }
 
-/** How a container ended. `signal` when a signal ended it (exitCode is then 128 + signal). */
+/** How a container ended. */
 export interface ContainerExit {
+  /** 128 + signal when a signal ended it; 255 when nobody saw it end (`reason` says so). */
   readonly exitCode: number;
+  /** The kernel killed one of its processes for lack of memory, and the container did not end with 0. */
   readonly oomKilled: boolean;
   /** Wall time of this host, ms. */
   readonly finishedAtMs: number;
+  /** What is to be said beyond the code, for people. */
+  readonly reason?: string;
 }
 
 export type ContainerState =
@@ -53,7 +57,12 @@ export interface Runtime {
   kill(id: string, signal: string): Promise<void>;
   /** Kills what still runs and removes container, conmon, mount, cgroup and bundle. No error if nothing is there. */
   remove(id: string): Promise<void>;
-  /** Called once per container that ends from now on, also for those found by `list`. */
+  /** The end of what the container wrote, a few KiB at most; empty when there is nothing. */
+  lastOutput(id: string): Promise<string>;
+  /**
+   * Called once per container that ends from now on, also for those found running by `list`; not for those that `list`
+   * first found ended, nor for those that `remove` ends.
+   */
   onExit(listener: (id: string, exit: ContainerExit) => void): void;
   /** Stops watching; containers keep running. */
   close(): Promise<void>;

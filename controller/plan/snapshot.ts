@@ -1,5 +1,6 @@
 /** What the plan sees and what it answers. Plain data both ways: the loop reads, the plan decides, the store decides who wins. */
 import type { Now } from '../../proto/base/clock.ts';
+import type { Problem } from '../../proto/base/errors.ts';
 import type { Node, NodeFacts, NodeLiveness } from '../../proto/domain/node.ts';
 import type { Service, Stack } from '../../proto/domain/service.ts';
 import type { Task, TaskStatus } from '../../proto/domain/task.ts';
@@ -41,7 +42,8 @@ export interface PlanInput {
 }
 
 /**
- * One change of one record. It is committed by itself if the record still has `modRevision` (0: does not exist) and, for
+ * One change of one record. The order of a plan's changes is the order to commit them in: after any first part of them
+ * no slot is wanted twice. It is committed by itself if the record still has `modRevision` (0: does not exist) and, for
  * a placement, if the node record still has `nodeModRevision`; else it is dropped and the next pass plans anew.
  */
 export type Change =
@@ -62,4 +64,6 @@ export interface Plan {
   readonly wakeAtMs?: number;
   /** By task id: why a wanted task has no node, in one sentence for people. */
   readonly reasons: ReadonlyMap<string, string>;
+  /** What can't be given to a service as declared now: a port that another service still holds, a VIP from a full pool. */
+  readonly problems?: readonly Problem[];
 }

@@ -20,7 +20,10 @@ export type Operation =
   | { readonly kind: 'put'; readonly key: string; readonly value: Uint8Array }
   | { readonly kind: 'delete'; readonly key: string };
 
-/** All operations happen, at one revision, if all compares hold; otherwise none. */
+/**
+ * All operations happen, at one revision, if all compares hold; otherwise none. No key is written twice in one
+ * transaction. One that changes nothing (it only compares, or deletes what is not there) does not raise the revision.
+ */
 export interface Transaction {
   readonly compares: readonly Compare[];
   readonly operations: readonly Operation[];
@@ -49,11 +52,13 @@ export interface Range {
 /** Longest key and value any adapter must accept; etcd's default request limit is 1.5 MiB. */
 export const maxKeyBytes = 512;
 export const maxValueBytes = 1024 * 1024;
-/** Operations in one transaction at the most: etcd's default. */
+/** Operations in one transaction at the most, and compares: etcd's default. */
 export const maxOperations = 128;
+/** Keys and values of one transaction together; with its framing it stays below etcd's 1.5 MiB for a request. */
+export const maxTransactionBytes = 1280 * 1024;
 
 export interface Store {
-  /** All entries whose key starts with `prefix`, sorted by key, at one revision. */
+  /** All entries whose key starts with `prefix`, sorted by the bytes of their key in UTF-8, at one revision. */
   range(prefix: string): Promise<Range>;
   /**
    * Commits each transaction by itself, in order; a conflict in one does not touch the others. Resolves when all
@@ -63,10 +68,12 @@ export interface Store {
   commit(transactions: readonly Transaction[]): Promise<readonly TransactionResult[]>;
   /**
    * Changes below `prefix` after `fromRevision`, then live, until `signal` aborts (the iteration then ends).
-   * @throws FrotaError `conflict` when `fromRevision` has been compacted: read the range again and watch from there.
+   * A revision that is yet to come is waited for.
+   * @throws FrotaError `conflict` when `fromRevision` has been compacted, or the reader was so slow that what it had not
+   * read yet was: read the range again and watch from there. `unavailable` when the store is closed or lost meanwhile.
    */
   watch(prefix: string, fromRevision: number, signal: AbortSignal): AsyncIterable<WatchBatch>;
-  /** Forgets what is older than `revision`, which stays watchable. */
+  /** Forgets what is older than `revision`, which stays watchable. @throws FrotaError `invalid` for one yet to come. */
   compact(revision: number): Promise<void>;
   close(): Promise<void>;
 }

@@ -1,0 +1,98 @@
+/** All tasks of this node: one actor each, made from the assignment or, at start, from what the journal and the host show. */
+import { describeError } from '../../proto/base/errors.ts';
+import type { AssignedTask } from '../../proto/domain/assignment.ts';
+import type { TaskStatus } from '../../proto/domain/task.ts';
+import type { ActorPorts, TaskRecord } from './ports.ts';
+import { TaskActor } from './task-actor.ts';
+
+export class NodeTasks {
+  readonly #ports: ActorPorts;
+  readonly #actors = new Map<string, TaskActor>();
+  #confirmed = false;
+  #closed = false;
+
+  constructor(ports: Omit<ActorPorts, 'onForgotten'>) {
+    this.#ports = { ...ports, onForgotten: (taskId) => this.#actors.delete(taskId) };
+    ports.runtime.onExit((id, exit) => this.#actors.get(id)?.containerEnded(exit));
+  }
+
+  /**
+   * Finds again what an earlier agent left: containers that outlived it are adopted, what was ended is recorded, what no
+   * record explains is removed. `wanted`: the journaled assignment; nothing is started before `confirm`.
+   */
+  async adopt(wanted: readonly AssignedTask[]): Promise<void> {
+    const [records, containers, attachments] = await Promise.all([
+      this.#ports.journal.load('tasks'),
+      this.#ports.runtime.list(),
+      this.#ports.network.list(),
+    ]);
+    const wantedById = new Map(wanted.map((task) => [task.id, task]));
+    const containerById = new Map(containers.map((container) => [container.id, container]));
+    const attachmentById = new Map(attachments.map((attachment) => [attachment.taskId, attachment]));
+    for (const { id, value } of records) {
+      const observed = { container: containerById.get(id), attachment: attachmentById.get(id) };
+      this.#actors.set(id, new TaskActor(this.#ports, value as TaskRecord, observed, wantedById.get(id)));
+    }
+    const strays = new Set([...containerById.keys(), ...attachmentById.keys(), ...(await this.#ports.files.list())]);
+    for (const id of strays) if (!this.#actors.has(id)) await this.#removeStray(id);
+  }
+
+  async #removeStray(id: string): Promise<void> {
+    this.#ports.logger.warn({ taskId: id }, 'removing what no record explains');
+    try {
+      await this.#ports.runtime.remove(id);
+      await this.#ports.network.detach(id);
+      await this.#ports.files.remove(id);
+    } catch (error) {
+      this.#ports.logger.error({ taskId: id, error: describeError(error) }, 'cannot remove a stray container');
+    }
+  }
+
+  /** Makes the node's tasks what the list says; complete, so what is not in it goes. */
+  async assign(tasks: readonly AssignedTask[]): Promise<void> {
+    const wanted = new Map(tasks.map((task) => [task.id, task]));
+    for (const [id, actor] of this.#actors) actor.setWanted(wanted.get(id));
+    const added = tasks.filter((task) => !this.#actors.has(task.id));
+    await Promise.all(added.map((task) => this.#accept(task)));
+  }
+
+  /** Durable before it is reported: from here on the task is this node's to tell about. */
+  async #accept(task: AssignedTask): Promise<void> {
+    const record: TaskRecord = { assigned: task };
+    try {
+      await this.#ports.journal.put('tasks', task.id, record);
+    } catch (error) {
+      // The disk is full: the task is told as rejected, so that it is placed elsewhere.
+      const nowMs = this.#ports.clock.now().wallMs;
+      const reason = `its node cannot record it: ${describeError(error)}`;
+      const end = { state: 'rejected' as const, reason, finishedAtMs: nowMs };
+      this.#start(task, { ...record, end });
+      return;
+    }
+    this.#start(task, record);
+  }
+
+  #start(task: AssignedTask, record: TaskRecord): void {
+    if (this.#closed || this.#actors.has(task.id)) return;
+    const actor = new TaskActor(this.#ports, record, { container: undefined, attachment: undefined }, task);
+    this.#actors.set(task.id, actor);
+    this.#ports.onStatus(actor.status);
+    if (this.#confirmed) actor.allowStart();
+  }
+
+  /** A controller has said, since this agent started, what the node is to have. */
+  confirm(): void {
+    this.#confirmed = true;
+    for (const actor of this.#actors.values()) actor.allowStart();
+  }
+
+  statuses(): readonly TaskStatus[] {
+    return [...this.#actors.values()].map((actor) => actor.status);
+  }
+
+  /** Containers keep running. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    await Promise.all([...this.#actors.values()].map((actor) => actor.close()));
+  }
+}

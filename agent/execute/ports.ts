@@ -1,0 +1,50 @@
+/** What a task's actor works with; `agent/main.ts` joins these to their adapters. */
+import type { Clock } from '../../proto/base/clock.ts';
+import type { Logger } from '../../proto/base/log.ts';
+import type { AssignedTask, ServiceUnit } from '../../proto/domain/assignment.ts';
+import type { TaskStatus } from '../../proto/domain/task.ts';
+import type { Images } from '../images/images.ts';
+import type { Attachment, NodeNetwork } from '../network/network.ts';
+import type { TaskEnd } from '../reconcile/task-step.ts';
+import type { Runtime } from '../runtime/runtime.ts';
+import type { Journal } from '../state/journal.ts';
+
+/** The files of a container that this node writes: `/etc/hosts`, `/etc/resolv.conf`, `/etc/hostname`. */
+export interface TaskFiles {
+  /** Makes them for one task and says where they are to be bound. */
+  prepare(task: AssignedTask, attachment: Attachment): Promise<readonly { source: string; target: string }[]>;
+  /** Rewrites the names in every task's hosts file, in place, where they differ. */
+  refresh(services: readonly ServiceUnit[]): Promise<void>;
+  remove(taskId: string): Promise<void>;
+  /** Ids of tasks that have files. */
+  list(): Promise<readonly string[]>;
+}
+
+export interface ActorPorts {
+  readonly images: Images;
+  readonly runtime: Runtime;
+  readonly network: NodeNetwork;
+  readonly files: TaskFiles;
+  readonly journal: Journal;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** Resolves once the node's network is what the first assignment says; containers start behind it. */
+  readonly networkReady: () => Promise<void>;
+  /** Times in the status are this host's wall clock; the session turns them into durations. */
+  readonly onStatus: (status: TaskStatus) => void;
+  /** The task is gone from this node, its record too. */
+  readonly onForgotten: (taskId: string) => void;
+}
+
+/** What the journal keeps of one task. Writer: its actor. */
+export interface TaskRecord {
+  readonly assigned: AssignedTask;
+  /** The node's own answer to "has its process ever been started?", durable before the start. */
+  readonly startRequested?: boolean;
+  readonly startedAtMs?: number;
+  readonly address?: string;
+  /** From the image's config; needed to stop it after a restart of the agent. */
+  readonly stopSignal?: string;
+  readonly stopSentAtMs?: number;
+  readonly end?: TaskEnd;
+}

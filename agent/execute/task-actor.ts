@@ -1,0 +1,330 @@
+/**
+ * One task's serial mailbox: asks `reconcile` for the next step, does it, asks again. Nothing else touches the task's
+ * container, network or record. Closing an actor leaves its container running: that is what adoption builds on.
+ */
+import { describeError, FrotaError } from '../../proto/base/errors.ts';
+import type { AssignedTask } from '../../proto/domain/assignment.ts';
+import type { TaskState, TaskStatus } from '../../proto/domain/task.ts';
+import { interruptible, nextStep } from '../reconcile/task-step.ts';
+import type { LocalTask, ObservedContainer, Step, TaskEnd } from '../reconcile/task-step.ts';
+import type { Image } from '../images/images.ts';
+import type { Attachment } from '../network/network.ts';
+import type { Container, ContainerExit } from '../runtime/runtime.ts';
+import { containerSpec } from './container-spec.ts';
+import type { ActorPorts, TaskRecord } from './ports.ts';
+
+/** A step that must succeed in the end (stop, release, record) is tried again after this long. */
+const retryDelayMs = 1_000;
+/** Progress of a pull is told at most this often. */
+const progressIntervalMs = 500;
+
+type Executors = { readonly [K in Step['kind']]: (step: Extract<Step, { kind: K }>) => Promise<void> };
+
+export interface Observed {
+  readonly container: Container | undefined;
+  readonly attachment: Attachment | undefined;
+}
+
+export class TaskActor {
+  readonly #ports: ActorPorts;
+  #record: TaskRecord;
+  #wanted: AssignedTask | undefined;
+  #mayStart = false;
+  #container: ObservedContainer;
+  #killSent = false;
+  #attachment: Attachment | undefined;
+  #image: Image | undefined;
+  #status: TaskStatus;
+  #current: { kind: Step['kind']; abort: AbortController } | undefined;
+  #closed = false;
+  #forgotten = false;
+  #wake: () => void = () => undefined;
+  #woken = false;
+  #lastProgressMs = 0;
+  readonly #loop: Promise<void>;
+
+  constructor(ports: ActorPorts, record: TaskRecord, observed: Observed, wanted: AssignedTask | undefined) {
+    this.#ports = ports;
+    this.#record = record;
+    this.#wanted = wanted;
+    this.#attachment = observed.attachment;
+    this.#container = observedContainer(record, observed.container);
+    this.#status = this.#initialStatus(observed.container);
+    this.#loop = this.#run();
+  }
+
+  get status(): TaskStatus {
+    return this.#status;
+  }
+
+  get assigned(): AssignedTask {
+    return this.#record.assigned;
+  }
+
+  setWanted(wanted: AssignedTask | undefined): void {
+    const before = this.#wanted?.desired;
+    this.#wanted = wanted;
+    if (before === wanted?.desired) return;
+    if (wanted?.desired !== 'running' && this.#current !== undefined && interruptible.has(this.#current.kind)) {
+      this.#current.abort.abort();
+    }
+    this.wake();
+  }
+
+  allowStart(): void {
+    if (this.#mayStart) return;
+    this.#mayStart = true;
+    this.wake();
+  }
+
+  containerEnded(exit: ContainerExit): void {
+    this.#container = { kind: 'ended', ...exit };
+    this.wake();
+  }
+
+  wake(): void {
+    this.#woken = true;
+    this.#wake();
+  }
+
+  /** Ends the mailbox; what runs keeps running. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    if (this.#current !== undefined && interruptible.has(this.#current.kind)) this.#current.abort.abort();
+    this.wake();
+    await this.#loop;
+  }
+
+  async #run(): Promise<void> {
+    while (!this.#closed && !this.#forgotten) {
+      this.#woken = false;
+      const step = nextStep(this.#local(), {
+        wanted: this.#wanted,
+        stopGracePeriodMs: this.#record.assigned.template.stopGracePeriodMs,
+        mayStart: this.#mayStart,
+        nowMs: this.#nowMs(),
+      });
+      if (step.kind === 'wait') await this.#sleep(step.untilMs === undefined ? undefined : step.untilMs - this.#nowMs());
+      else await this.#perform(step);
+    }
+  }
+
+  async #perform(step: Step): Promise<void> {
+    const current = { kind: step.kind, abort: new AbortController() };
+    this.#current = current;
+    try {
+      await (this.#executors[step.kind] as (step: Step) => Promise<void>)(step);
+    } catch (error) {
+      await this.#failed(step, error, current.abort.signal.aborted);
+    } finally {
+      this.#current = undefined;
+    }
+  }
+
+  async #failed(step: Step, error: unknown, aborted: boolean): Promise<void> {
+    const { id } = this.#record.assigned;
+    if (aborted) return;
+    this.#ports.logger.warn({ taskId: id, step: step.kind, error: describeError(error) }, 'step failed');
+    const begins = step.kind === 'pull' || step.kind === 'attach' || step.kind === 'create' || step.kind === 'start';
+    if (!begins) {
+      await this.#sleep(retryDelayMs);
+      return;
+    }
+    // What a failed start left of the container goes in `release`; the end is recorded even if the disk is full.
+    if (step.kind === 'start') this.#container = { kind: 'created' };
+    await this.#recordEnd({ state: 'rejected', reason: describeError(error), finishedAtMs: this.#nowMs() }).catch(
+      (journalError: unknown) => {
+        this.#ports.logger.error({ taskId: id, error: describeError(journalError) }, 'cannot record how the task ended');
+      },
+    );
+  }
+
+  readonly #executors: Executors = {
+    pull: async () => {
+      this.#report('preparing', { reason: 'pulling the image' });
+      this.#image = await this.#ensureImage();
+    },
+    attach: async () => {
+      this.#report('preparing', { reason: 'making its network' });
+      await this.#ports.networkReady();
+      this.#attachment = await this.#ports.network.attach(this.#record.assigned.id);
+      this.#ports.logger.debug({ taskId: this.#record.assigned.id, address: this.#attachment.address }, 'attached');
+    },
+    create: () => this.#create(),
+    start: () => this.#start(),
+    stop: () => this.#stop(),
+    kill: async () => {
+      await this.#ports.runtime.kill(this.#record.assigned.id, 'SIGKILL');
+      this.#killSent = true;
+    },
+    finish: (step) => this.#recordEnd(step.end),
+    release: async () => {
+      const { id } = this.#record.assigned;
+      await this.#ports.runtime.remove(id);
+      this.#container = { kind: 'absent' };
+      await this.#ports.network.detach(id);
+      this.#attachment = undefined;
+      await this.#ports.files.remove(id);
+    },
+    forget: async () => {
+      const { id } = this.#record.assigned;
+      await this.#ports.journal.delete('tasks', id);
+      this.#forgotten = true;
+      this.#ports.onForgotten(id);
+    },
+    wait: () => Promise.resolve(),
+  };
+
+  #ensureImage(): Promise<Image> {
+    return this.#ports.images.ensure(this.#record.assigned.template.image, {
+      signal: this.#signal(),
+      onProgress: (progress) => {
+        const now = this.#ports.clock.now().monoMs;
+        if (now - this.#lastProgressMs < progressIntervalMs) return;
+        this.#lastProgressMs = now;
+        const verb = progress.phase === 'downloading' ? 'pulling' : 'unpacking';
+        this.#report('preparing', {
+          reason: `${verb} ${megabytes(progress.doneBytes)} of ${megabytes(progress.totalBytes)} MB`,
+        });
+      },
+    });
+  }
+
+  async #create(): Promise<void> {
+    const task = this.#record.assigned;
+    const attachment = this.#attachment;
+    if (attachment === undefined) throw new FrotaError('internal', `task ${task.id} has no network`);
+    const image = this.#image ?? (await this.#ensureImage());
+    const files = await this.#ports.files.prepare(task, attachment);
+    const spec = containerSpec(task, image, attachment, files);
+    const stopSignal = image.config.stopSignal;
+    await this.#save({ address: attachment.address, ...(stopSignal === undefined ? {} : { stopSignal }) });
+    await this.#ports.runtime.create(spec, this.#signal());
+    this.#container = { kind: 'created' };
+    this.#report('ready', {});
+  }
+
+  async #start(): Promise<void> {
+    await this.#save({ startRequested: true });
+    this.#report('starting', {});
+    const { startedAtMs } = await this.#ports.runtime.start(this.#record.assigned.id);
+    // It may have ended before `start` returned.
+    if (this.#observedKind() !== 'ended') this.#container = { kind: 'running' };
+    await this.#save({ startedAtMs });
+    this.#report('running', { startedAtMs });
+  }
+
+  async #stop(): Promise<void> {
+    await this.#ports.runtime.kill(this.#record.assigned.id, this.#record.stopSignal ?? 'SIGTERM');
+    await this.#save({ stopSentAtMs: this.#nowMs() });
+  }
+
+  async #recordEnd(end: TaskEnd): Promise<void> {
+    const reason = end.state === 'failed' ? await this.#withLastOutput(end.reason) : end.reason;
+    const full: TaskEnd = { ...end, ...(reason === undefined ? {} : { reason }) };
+    this.#record = { ...this.#record, end: full };
+    this.#report(full.state, endFields(full));
+    await this.#ports.journal.put('tasks', this.#record.assigned.id, this.#record);
+  }
+
+  /** The last line a failed container wrote usually says why. */
+  async #withLastOutput(reason: string | undefined): Promise<string | undefined> {
+    const output = await this.#ports.runtime.lastOutput(this.#record.assigned.id).catch(() => '');
+    const line = output.trimEnd().split('\n').at(-1)?.trim() ?? '';
+    return line === '' ? reason : `${reason ?? 'failed'}; its last output: ${line}`;
+  }
+
+  async #save(change: Partial<TaskRecord>): Promise<void> {
+    this.#record = { ...this.#record, ...change };
+    await this.#ports.journal.put('tasks', this.#record.assigned.id, this.#record);
+  }
+
+  #report(state: TaskState, fields: Partial<TaskStatus>): void {
+    const sameState = this.#status.state === state;
+    const { reason: _earlier, ...kept } = this.#status;
+    this.#status = {
+      ...kept,
+      ...(this.#attachment === undefined ? {} : { address: this.#attachment.address }),
+      ...fields,
+      state,
+      sinceMs: sameState ? this.#status.sinceMs : this.#nowMs(),
+    };
+    this.#ports.onStatus(this.#status);
+  }
+
+  #initialStatus(container: Container | undefined): TaskStatus {
+    const { assigned, end, startedAtMs, address } = this.#record;
+    const running = container?.state.kind === 'running' ? container.state.startedAtMs : undefined;
+    const started = running ?? startedAtMs;
+    const base = {
+      taskId: assigned.id,
+      health: 'none' as const,
+      ...(started === undefined ? {} : { startedAtMs: started }),
+      ...(address === undefined ? {} : { address }),
+    };
+    if (end !== undefined) return { ...base, state: end.state, sinceMs: end.finishedAtMs, ...endFields(end) };
+    if (running !== undefined) return { ...base, state: 'running', sinceMs: running };
+    return { ...base, state: 'accepted', sinceMs: this.#nowMs() };
+  }
+
+  #local(): LocalTask {
+    const { end, stopSentAtMs } = this.#record;
+    return {
+      imageReady: this.#image !== undefined,
+      attached: this.#attachment !== undefined,
+      container: this.#container,
+      killSent: this.#killSent,
+      ...(end === undefined ? {} : { end }),
+      ...(stopSentAtMs === undefined ? {} : { stopSentAtMs }),
+    };
+  }
+
+  /** Read through a method: an exit can change it during an `await`, which control flow analysis does not see. */
+  #observedKind(): ObservedContainer['kind'] {
+    return this.#container.kind;
+  }
+
+  #signal(): AbortSignal {
+    return this.#current?.abort.signal ?? new AbortController().signal;
+  }
+
+  #nowMs(): number {
+    return this.#ports.clock.now().wallMs;
+  }
+
+  async #sleep(ms: number | undefined): Promise<void> {
+    if (this.#woken || this.#closed) return;
+    await new Promise<void>((resolve) => {
+      const timer = ms === undefined ? undefined : setTimeout(resolve, Math.max(0, ms));
+      this.#wake = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+    this.#wake = () => undefined;
+  }
+}
+
+function observedContainer(record: TaskRecord, container: Container | undefined): ObservedContainer {
+  if (container === undefined) {
+    return record.startRequested === true && record.end === undefined ? { kind: 'vanished' } : { kind: 'absent' };
+  }
+  switch (container.state.kind) {
+    case 'created':
+      return { kind: 'created' };
+    case 'running':
+      return { kind: 'running' };
+    case 'ended':
+      return { kind: 'ended', ...container.state.exit };
+  }
+}
+
+function endFields(end: TaskEnd): Partial<TaskStatus> {
+  return {
+    finishedAtMs: end.finishedAtMs,
+    ...(end.exitCode === undefined ? {} : { exitCode: end.exitCode }),
+    ...(end.reason === undefined ? {} : { reason: end.reason }),
+  };
+}
+
+const megabytes = (bytes: number): string => (bytes / 1e6).toFixed(1);

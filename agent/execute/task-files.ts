@@ -1,0 +1,62 @@
+/** The files this node writes for its containers, one folder a task; hosts files are kept true in place while containers run. */
+import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { AssignedTask, ServiceUnit } from '../../proto/domain/assignment.ts';
+import type { TaskFiles } from './ports.ts';
+
+export interface TaskFilesOptions {
+  readonly folder: string;
+  readonly services: () => readonly ServiceUnit[];
+  readonly renderHosts: (content: {
+    hostname: string;
+    address: string;
+    stack: string;
+    services: readonly { name: string; vip: string }[];
+  }) => string;
+  readonly writeInPlace: (path: string, text: string) => Promise<boolean>;
+  readonly resolvConf: () => Promise<string>;
+}
+
+/** What a hosts file is made of besides the services; kept beside it, so that a later agent can refresh it. */
+interface Identity {
+  readonly hostname: string;
+  readonly address: string;
+  readonly stack: string;
+}
+
+const identityFile = 'identity.json';
+
+export function createTaskFiles(options: TaskFilesOptions): TaskFiles {
+  const folderOf = (taskId: string): string => join(options.folder, taskId);
+
+  const writeHosts = (taskId: string, identity: Identity, services: readonly ServiceUnit[]): Promise<boolean> => {
+    const ofStack = services.filter((service) => service.stack === identity.stack);
+    return options.writeInPlace(join(folderOf(taskId), 'hosts'), options.renderHosts({ ...identity, services: ofStack }));
+  };
+  const list = (): Promise<readonly string[]> => readdir(options.folder).catch(() => []);
+
+  return {
+    prepare: async (task: AssignedTask, attachment) => {
+      const folder = folderOf(task.id);
+      const identity: Identity = { hostname: task.id, address: attachment.address, stack: task.stack };
+      await mkdir(folder, { recursive: true, mode: 0o700 });
+      await Promise.all([
+        writeFile(join(folder, identityFile), JSON.stringify(identity)),
+        writeFile(join(folder, 'hostname'), `${task.id}\n`, { mode: 0o644 }),
+        options.resolvConf().then((text) => writeFile(join(folder, 'resolv.conf'), text, { mode: 0o644 })),
+        writeHosts(task.id, identity, options.services()),
+      ]);
+      return ['hosts', 'hostname', 'resolv.conf'].map((name) => ({ source: join(folder, name), target: `/etc/${name}` }));
+    },
+    refresh: async (services) => {
+      for (const taskId of await list()) {
+        // A folder that is being made or removed at this moment has no identity; `prepare` writes it anew.
+        const text = await readFile(join(folderOf(taskId), identityFile), 'utf8').catch(() => undefined);
+        if (text === undefined || text === '') continue;
+        await writeHosts(taskId, JSON.parse(text) as Identity, services);
+      }
+    },
+    remove: (taskId) => rm(folderOf(taskId), { recursive: true, force: true }),
+    list,
+  };
+}

@@ -1,0 +1,26 @@
+/** Entry of the agent: command line, log, signals; `run.ts` joins the parts. */
+import { pino } from 'pino';
+import { describeError, FrotaError } from '../proto/base/errors.ts';
+import { agentCommand } from './options.ts';
+import { runAgent } from './run.ts';
+import { frotaVersion } from '../proto/base/version.ts';
+
+process.title = 'frota-agent';
+const abort = new AbortController();
+for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => abort.abort());
+
+const command = agentCommand(frotaVersion, async (options) => {
+  const logger = pino({ level: options.logLevel, base: { node: options.name } });
+  try {
+    await runAgent(options, logger, abort.signal);
+  } catch (thrown) {
+    if (abort.signal.aborted) return;
+    const error = FrotaError.from(thrown);
+    logger.fatal({ code: error.code, stack: error.code === 'internal' ? error.stack : undefined }, describeError(error));
+    process.stderr.write(`frota agent: ${describeError(error)}\n`);
+    process.exitCode = 1;
+  }
+});
+await command.parseAsync(process.argv.slice(3), { from: 'user' });
+// What still holds the event loop (a hanging program, a socket) must not keep a stopped agent alive.
+process.exit();

@@ -1,0 +1,89 @@
+/** Which task has which address of this node's subnet: one durable file, written before the kernel is touched. */
+import pLimit from 'p-limit';
+import { FrotaError } from '../../proto/base/errors.ts';
+import { nextAddress } from './addresses.ts';
+import type { Subnet } from './addresses.ts';
+import { readJson, writeJsonDurably } from './durable-json.ts';
+
+export interface Lease {
+  readonly address: string;
+  /** `making`: the kernel may have any part of it, no container was ever started in it. `made`: `attach` has returned. */
+  readonly state: 'making' | 'made';
+}
+
+interface LeaseRecord {
+  readonly version: 1;
+  /** The address given last; the search for the next one begins after it. */
+  readonly cursor?: string;
+  readonly tasks: Readonly<Record<string, Lease>>;
+}
+
+export class Leases {
+  readonly #path: string;
+  readonly #subnet: Subnet;
+  readonly #serial = pLimit(1);
+  #record: LeaseRecord;
+
+  private constructor(path: string, subnet: Subnet, record: LeaseRecord) {
+    this.#path = path;
+    this.#subnet = subnet;
+    this.#record = record;
+  }
+
+  static async load(path: string, subnet: Subnet): Promise<Leases> {
+    const stored = await readJson(path);
+    if (stored === undefined) return new Leases(path, subnet, { version: 1, tasks: {} });
+    if (!isLeaseRecord(stored)) {
+      throw new FrotaError('corrupt', `${path} holds no leases of version 1; remove it when no container runs here`);
+    }
+    return new Leases(path, subnet, stored);
+  }
+
+  all(): ReadonlyMap<string, Lease> {
+    return new Map(Object.entries(this.#record.tasks));
+  }
+
+  get(taskId: string): Lease | undefined {
+    return this.all().get(taskId);
+  }
+
+  /** The task's lease, or a new one in state `making`. @throws FrotaError `exhausted`. */
+  reserve(taskId: string): Promise<Lease> {
+    return this.#serial(async () => {
+      const known = this.get(taskId);
+      if (known !== undefined) return known;
+      const taken = new Set(Object.values(this.#record.tasks).map((lease) => lease.address));
+      const lease: Lease = { address: nextAddress(this.#subnet, taken, this.#record.cursor), state: 'making' };
+      await this.#write({ ...this.#record, cursor: lease.address, tasks: { ...this.#record.tasks, [taskId]: lease } });
+      return lease;
+    });
+  }
+
+  confirm(taskId: string): Promise<void> {
+    return this.#serial(async () => {
+      const known = this.get(taskId);
+      if (known === undefined || known.state === 'made') return;
+      await this.#write({ ...this.#record, tasks: { ...this.#record.tasks, [taskId]: { ...known, state: 'made' } } });
+    });
+  }
+
+  free(taskId: string): Promise<void> {
+    return this.#serial(async () => {
+      if (this.get(taskId) === undefined) return;
+      const rest = Object.entries(this.#record.tasks).filter(([id]) => id !== taskId);
+      await this.#write({ ...this.#record, tasks: Object.fromEntries(rest) });
+    });
+  }
+
+  /** Memory follows the disk, never the other way round: a write that fails changes nothing. */
+  async #write(next: LeaseRecord): Promise<void> {
+    await writeJsonDurably(this.#path, next);
+    this.#record = next;
+  }
+}
+
+function isLeaseRecord(value: unknown): value is LeaseRecord {
+  if (typeof value !== 'object' || value === null) return false;
+  const { version, tasks } = value as Partial<LeaseRecord>;
+  return version === 1 && typeof tasks === 'object';
+}

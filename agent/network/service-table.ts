@@ -1,0 +1,137 @@
+/** Adapter: keeps nftables at what the services say, and connections to vanished endpoints from hanging. */
+import { describeError } from '../../proto/base/errors.ts';
+import type { Logger } from '../../proto/base/log.ts';
+import type { NetworkUnit, ServiceUnit } from '../../proto/domain/assignment.ts';
+import { run } from '../host/programs.ts';
+import { contains, overlayAddress, parseSubnet } from './addresses.ts';
+import type { Subnet } from './addresses.ts';
+import { baseTable, ruleTable } from './base-rules.ts';
+import { answers, forgetConnections, translatedTargets } from './connections.ts';
+import { noRules, ruleChanges, serviceRules } from './service-rules.ts';
+import type { ServiceRules } from './service-rules.ts';
+
+interface AppliedRules {
+  readonly base: string;
+  readonly rules: ServiceRules;
+}
+
+export class ServiceTable {
+  readonly #nodeSubnet: string;
+  readonly #subnet: Subnet;
+  readonly #logger: Logger;
+  /** What this object has put into the kernel; undefined means: replace all. */
+  #applied: AppliedRules | undefined;
+  /** Endpoint address → overlay address of its node. Undefined before the first apply. */
+  #endpoints: ReadonlyMap<string, string> | undefined;
+  readonly #checks = new Set<Promise<void>>();
+  readonly #closing = new AbortController();
+
+  constructor(nodeSubnet: string, logger: Logger) {
+    this.#nodeSubnet = nodeSubnet;
+    this.#subnet = parseSubnet(nodeSubnet);
+    this.#logger = logger;
+  }
+
+  /** The next apply replaces the table, whatever this object believes the kernel has. */
+  distrust(): void {
+    this.#applied = undefined;
+  }
+
+  async apply(network: NetworkUnit, services: readonly ServiceUnit[]): Promise<void> {
+    const { containerPool, vipPool } = network;
+    const base = baseTable({ containerPool, vipPool, nodeSubnet: this.#nodeSubnet });
+    const rules = serviceRules(services, this.#subnet);
+    if (rules.conflicts.length > 0) {
+      this.#logger.warn({ conflicts: rules.conflicts }, 'claimed by two services; the first has it');
+    }
+    await this.#load({ base, rules });
+    await this.#settleConnections(network, services);
+  }
+
+  async close(): Promise<void> {
+    this.#closing.abort();
+    await Promise.all(this.#checks);
+  }
+
+  async removeAll(): Promise<void> {
+    this.#applied = undefined;
+    await run('nft', ['-f', '-'], { input: `add table ${ruleTable}\ndelete table ${ruleTable}\n` });
+  }
+
+  async #load(wanted: AppliedRules): Promise<void> {
+    const before = this.#applied;
+    if (before?.base === wanted.base) {
+      const changes = ruleChanges(before.rules, wanted.rules);
+      if (changes === '') return;
+      try {
+        await run('nft', ['-f', '-'], { input: changes });
+        this.#applied = wanted;
+        return;
+      } catch (error) {
+        this.#logger.warn({ error: describeError(error) }, 'the rules were changed by someone else; replacing them');
+      }
+    }
+    this.#applied = undefined;
+    await run('nft', ['-f', '-'], { input: wanted.base + ruleChanges(noRules, wanted.rules) });
+    this.#applied = wanted;
+  }
+
+  /**
+   * UDP has no end of its own: its translations go at once. A TCP connection to an endpoint that is only being
+   * stopped ends by itself, and its requests may finish; when the endpoint's whole node is silent nobody will
+   * ever end it, so it is forgotten, whereupon its client's next packet is answered with a reset.
+   */
+  async #settleConnections(network: NetworkUnit, services: readonly ServiceUnit[]): Promise<void> {
+    const before = this.#endpoints;
+    const now = endpointNodes(network, services);
+    this.#endpoints = now;
+    const known = before === undefined ? await this.#inherited(network) : [...before];
+    const gone = known.filter(([address]) => !now.has(address));
+    if (gone.length === 0) return;
+    const addresses = gone.map(([address]) => address);
+    await forgetConnections(addresses, 'udp', this.#logger);
+    const remote = gone.filter(([address]) => !contains(this.#subnet, address));
+    for (const node of new Set(remote.map(([, nodeAddress]) => nodeAddress))) {
+      const its = remote.filter(([, nodeAddress]) => nodeAddress === node).map(([address]) => address);
+      this.#start(this.#forgetIfSilent(node, its));
+    }
+  }
+
+  /** What an earlier agent's rules still translate to. */
+  async #inherited(network: NetworkUnit): Promise<readonly (readonly [string, string])[]> {
+    const targets = await translatedTargets(parseSubnet(network.containerPool), this.#logger);
+    const subnets = network.peers.map((peer) => parseSubnet(peer.subnet));
+    return [...targets].map((address) => {
+      const subnet = subnets.find((each) => contains(each, address));
+      return [address, subnet === undefined ? '' : overlayAddress(subnet)] as const;
+    });
+  }
+
+  async #forgetIfSilent(node: string, addresses: readonly string[]): Promise<void> {
+    const signal = this.#closing.signal;
+    // Asked twice at once, so that one lost packet cuts nobody's connection.
+    const heard = node === '' ? [false] : await Promise.all([answers(node, signal), answers(node, signal)]);
+    if (signal.aborted || heard.includes(true)) return;
+    this.#logger.info({ node, addresses }, 'the node of vanished endpoints is silent: resetting their connections');
+    await forgetConnections(addresses, 'all', this.#logger);
+  }
+
+  #start(check: Promise<void>): void {
+    const guarded = check
+      .catch((error: unknown) => {
+        if (this.#closing.signal.aborted) return;
+        this.#logger.warn({ error: describeError(error) }, 'connections of vanished endpoints could not be settled');
+      })
+      .finally(() => this.#checks.delete(guarded));
+    this.#checks.add(guarded);
+  }
+}
+
+function endpointNodes(network: NetworkUnit, services: readonly ServiceUnit[]): ReadonlyMap<string, string> {
+  const nodes = new Map(network.peers.map((peer) => [peer.nodeId, overlayAddress(parseSubnet(peer.subnet))]));
+  return new Map(
+    services.flatMap((service) =>
+      service.endpoints.map((endpoint) => [endpoint.address, nodes.get(endpoint.nodeId) ?? ''] as const),
+    ),
+  );
+}

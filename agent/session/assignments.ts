@@ -1,0 +1,62 @@
+/**
+ * What this node must have, as the controller last said, kept durably unit by unit: after a restart the agent knows it
+ * without a controller. Units are complete; a message from an older epoch than the largest seen is refused.
+ */
+import { FrotaError } from '../../proto/base/errors.ts';
+import type { AssignedTask, NetworkUnit, RevisedUnit, ServiceUnit, Unit } from '../../proto/domain/assignment.ts';
+import type { Journal } from '../state/journal.ts';
+
+/** What the controller told this node about itself. */
+export interface NodeSelf {
+  readonly nodeId: string;
+  readonly nodeName: string;
+  readonly subnet: string;
+  readonly epoch: number;
+}
+
+export interface Assignments {
+  self(): NodeSelf | undefined;
+  /** @throws FrotaError `conflict` for an epoch older than the largest seen. */
+  welcome(self: NodeSelf): Promise<void>;
+  put(key: string, unit: RevisedUnit): Promise<void>;
+  remove(key: string): Promise<void>;
+  held(): readonly { readonly key: string; readonly revision: string }[];
+  tasks(): readonly AssignedTask[] | undefined;
+  network(): NetworkUnit | undefined;
+  services(): readonly ServiceUnit[];
+}
+
+export async function loadAssignments(journal: Journal): Promise<Assignments> {
+  const units = new Map<string, RevisedUnit>();
+  for (const { id, value } of await journal.load('units')) units.set(id, value as RevisedUnit);
+  let self = (await journal.load('self')).find((record) => record.id === 'self')?.value as NodeSelf | undefined;
+  const unitOf = <K extends Unit['kind']>(kind: K): Extract<Unit, { kind: K }> | undefined => {
+    const unit = units.get(kind)?.unit;
+    return unit?.kind === kind ? (unit as Extract<Unit, { kind: K }>) : undefined;
+  };
+  return {
+    self: () => self,
+    welcome: async (next) => {
+      if (self !== undefined && next.epoch < self.epoch) {
+        throw new FrotaError(
+          'conflict',
+          `refused a controller of epoch ${String(next.epoch)}: this node has seen epoch ${String(self.epoch)}`,
+        );
+      }
+      self = next;
+      await journal.put('self', 'self', next);
+    },
+    put: async (key, unit) => {
+      units.set(key, unit);
+      await journal.put('units', key, unit);
+    },
+    remove: async (key) => {
+      units.delete(key);
+      await journal.delete('units', key);
+    },
+    held: () => [...units].map(([key, { revision }]) => ({ key, revision })),
+    tasks: () => unitOf('tasks')?.tasks,
+    network: () => unitOf('network'),
+    services: () => [...units.values()].flatMap(({ unit }) => (unit.kind === 'service' ? [unit] : [])),
+  };
+}

@@ -1,0 +1,104 @@
+import { access, readFile, stat } from 'node:fs/promises';
+import { basename, dirname, join, relative, resolve } from 'node:path';
+import { FrotaError } from '../../proto/base/errors.ts';
+import type { StackSpec } from '../../proto/domain/service.ts';
+import { loadComposeFile } from '../manifest/load.ts';
+import { problemText } from '../manifest/problem.ts';
+import { maxFileLength } from '../manifest/yaml-tree.ts';
+import { ManifestError } from '../render/manifest-error.ts';
+import { printable } from '../render/text.ts';
+import type { Host } from './host.ts';
+import { imageProblem } from './image-reference.ts';
+
+/** In the order in which Compose prefers them. */
+export const defaultFiles = ['compose.yaml', 'compose.yml', 'docker-compose.yaml', 'docker-compose.yml'];
+
+interface Source {
+  /** For messages. */
+  readonly file: string;
+  readonly bytes: Uint8Array;
+  readonly folder: string;
+}
+
+/**
+ * Finds, reads and loads the Compose file; notices go to standard error.
+ * @throws ManifestError with every problem of the file; FrotaError `not-found` when there is no file
+ */
+export async function readComposeFile(
+  host: Host,
+  file: string | undefined,
+  stackName: string | undefined,
+): Promise<StackSpec> {
+  const source = file === '-' ? await standardInput(host) : await readSource(host, file ?? (await findFile(host)));
+  const text = decode(source);
+  const result = loadComposeFile({
+    file: source.file,
+    text,
+    environment: host.environment,
+    directoryName: basename(source.folder),
+    imageProblem,
+    ...(stackName !== undefined && { stackName }),
+  });
+  for (const notice of result.notices) notify(host, problemText(notice));
+  if (await exists(join(source.folder, '.env'))) {
+    notify(
+      host,
+      `${relative(host.cwd, join(source.folder, '.env'))} is not read by this version; export its variables`,
+    );
+  }
+  if (result.kind === 'ok') return result.spec;
+  throw new ManifestError(source.file, result.problems, text);
+}
+
+function notify(host: Host, text: string): void {
+  const { terminal } = host;
+  terminal.err(`${terminal.errColours.yellow('notice:')} ${printable(text)}\n`);
+}
+
+async function standardInput(host: Host): Promise<Source> {
+  return { file: '<stdin>', bytes: await host.readStdin(), folder: host.cwd };
+}
+
+async function findFile(host: Host): Promise<string> {
+  const found: string[] = [];
+  for (const name of defaultFiles) if (await exists(join(host.cwd, name))) found.push(name);
+  const [first, second] = found;
+  if (first === undefined) {
+    throw new FrotaError('not-found', `no ${defaultFiles.join(', ')} in this folder; name the file with -f`);
+  }
+  if (second !== undefined) notify(host, `${found.join(' and ')} are here; ${first} is taken`);
+  return first;
+}
+
+async function exists(path: string): Promise<boolean> {
+  try {
+    await access(path);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+async function readSource(host: Host, file: string): Promise<Source> {
+  const path = resolve(host.cwd, file);
+  try {
+    const { size } = await stat(path);
+    // Four bytes a character at the most: what is larger can't be a file the loader takes, and is not read.
+    if (size > maxFileLength * 4) throw new FrotaError('invalid', `${file} is too large for a Compose file`);
+    return { file, bytes: await readFile(path), folder: dirname(path) };
+  } catch (thrown) {
+    if (thrown instanceof FrotaError) throw thrown;
+    const code = (thrown as NodeJS.ErrnoException).code;
+    if (code === 'ENOENT') throw new FrotaError('not-found', `no file ${file}`);
+    if (code === 'EISDIR') throw new FrotaError('invalid', `${file} is a folder; name the Compose file in it`);
+    throw new FrotaError('invalid', `can't read ${file}`, { cause: thrown });
+  }
+}
+
+function decode({ file, bytes }: Source): string {
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+  } catch (thrown) {
+    throw new FrotaError('invalid', `${file} is not UTF-8 text`, { cause: thrown });
+  }
+}

@@ -1,0 +1,33 @@
+/** The port through which commands reach a controller, in domain types. `connect.ts` holds its gRPC adapter. */
+import type {
+  ApplyReply,
+  CreateJoinTokenReply,
+  GetVersionReply,
+  ListTasksRequest,
+  ScaledService,
+  ServiceScale,
+  StackProgress,
+} from '../../proto/codec/control.ts';
+import type { NodeView, ServiceView, TaskView } from '../../proto/domain/views.ts';
+import type { StackSpec } from '../../proto/domain/service.ts';
+
+export type { StackProgress };
+export type Applied = ApplyReply;
+export type Scaled = ScaledService;
+export type JoinToken = CreateJoinTokenReply;
+
+/** Every call throws FrotaError; `unavailable` when no controller answers. `signal` ends it with `cancelled`. */
+export interface Control {
+  apply(spec: StackSpec, signal: AbortSignal): Promise<Applied>;
+  scale(scales: readonly ServiceScale[], signal: AbortSignal): Promise<readonly Scaled[]>;
+  /** Answers the names of the services that went. */
+  removeStack(stack: string, signal: AbortSignal): Promise<readonly string[]>;
+  listServices(stack: string | undefined, signal: AbortSignal): Promise<readonly ServiceView[]>;
+  listTasks(filter: ListTasksRequest, signal: AbortSignal): Promise<readonly TaskView[]>;
+  listNodes(signal: AbortSignal): Promise<readonly NodeView[]>;
+  /** The stack now, and again after every change, until `signal` aborts or the connection breaks. */
+  watchStack(stack: string, signal: AbortSignal): AsyncIterable<StackProgress>;
+  createJoinToken(ttlSeconds: number, signal: AbortSignal): Promise<JoinToken>;
+  version(signal: AbortSignal): Promise<GetVersionReply>;
+  close(): void;
+}

@@ -1,0 +1,111 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { backoffMs } from '../../proto/base/backoff.ts';
+import { FrotaError } from '../../proto/base/errors.ts';
+import { liveProgress, plainProgress, unsettledProblems } from '../render/progress.ts';
+import type { ProgressView } from '../render/progress.ts';
+import type { Control, StackProgress } from './control.ts';
+import type { Host } from './host.ts';
+
+/** A stack and the test for what is waited for. */
+export interface Awaited {
+  readonly stack: string;
+  readonly reached: (progress: StackProgress) => boolean;
+  /** True: the stack is expected to go, so that "not found" is success and not an error. */
+  readonly leaving?: boolean;
+}
+
+/** A controller that restarts is back within a second or two. */
+const reconnect = { firstMs: 250, factor: 2, maxMs: 2000 };
+
+/**
+ * Waits until every stack is as awaited, showing progress on standard error. A connection that breaks is made again.
+ * @throws FrotaError `deadline` after `timeoutMs`, with one problem for each task that is not as wanted; `conflict` if
+ * a stack that should run is removed meanwhile; `cancelled` if the person stops waiting
+ */
+export async function waitForStacks(
+  host: Host,
+  control: Control,
+  awaited: readonly Awaited[],
+  timeoutMs: number,
+): Promise<void> {
+  const block = await host.terminal.live();
+  const view =
+    block === undefined
+      ? plainProgress((text) => {
+          host.terminal.err(text);
+        })
+      : liveProgress(block, host.terminal.errColours);
+  const ended = new AbortController();
+  const timer = setTimeout(() => {
+    ended.abort();
+  }, timeoutMs);
+  const latest = new Map<string, StackProgress>();
+  const signal = AbortSignal.any([host.signal, ended.signal]);
+  try {
+    await Promise.all(awaited.map((one) => waitForOne(control, one, view, latest, signal)));
+  } catch (thrown) {
+    if (host.signal.aborted) throw stoppedWaiting();
+    if (ended.signal.aborted) throw notConverged(awaited, latest, timeoutMs);
+    throw thrown;
+  } finally {
+    clearTimeout(timer);
+    // The other stacks' watches end with the one that failed.
+    ended.abort();
+    view.close();
+  }
+}
+
+async function waitForOne(
+  control: Control,
+  one: Awaited,
+  view: ProgressView,
+  latest: Map<string, StackProgress>,
+  signal: AbortSignal,
+): Promise<void> {
+  for (let attempt = 0; ; attempt += 1) {
+    try {
+      for await (const progress of control.watchStack(one.stack, signal)) {
+        attempt = 0;
+        latest.set(one.stack, progress);
+        view.update(one.stack, progress);
+        if (one.reached(progress)) return;
+        if (!progress.declared && one.leaving !== true) throw removedMeanwhile(one.stack);
+      }
+    } catch (thrown) {
+      const error = FrotaError.from(thrown);
+      if (one.leaving === true && error.code === 'not-found') return;
+      if (error.code !== 'unavailable') throw error;
+    }
+    signal.throwIfAborted();
+    view.note('the controller does not answer; trying again');
+    await delay(backoffMs(reconnect, attempt, Math.random()), undefined, { signal });
+  }
+}
+
+const removedMeanwhile = (stack: string): FrotaError =>
+  new FrotaError('conflict', `stack ${stack} was removed while this command waited for it`);
+
+const stoppedWaiting = (): FrotaError =>
+  new FrotaError('cancelled', 'stopped waiting; the change was accepted and goes on');
+
+function notConverged(
+  awaited: readonly Awaited[],
+  latest: ReadonlyMap<string, StackProgress>,
+  timeoutMs: number,
+): FrotaError {
+  const open = awaited.filter(({ stack, reached }) => {
+    const progress = latest.get(stack);
+    return progress === undefined || !reached(progress);
+  });
+  const names = open.map(({ stack }) => stack).join(', ');
+  const problems = open.flatMap(({ stack }) => {
+    const progress = latest.get(stack);
+    return progress === undefined
+      ? [{ where: stack, message: 'the controller told nothing about it' }]
+      : unsettledProblems(progress);
+  });
+  const waited = `${String(timeoutMs / 1000)} s`;
+  return new FrotaError('deadline', `${names}: not as declared after ${waited}; the cluster goes on trying`, {
+    problems,
+  });
+}

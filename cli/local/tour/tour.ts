@@ -1,0 +1,76 @@
+/** What `npm start` does once the machine is set up: cluster `local`, the example's images, the example, a summary. */
+import { spawn } from 'node:child_process';
+import { dirname, join, relative } from 'node:path';
+import type { NodeView, ServiceView } from '../../../proto/domain/views.ts';
+import { FrotaError } from '../../../proto/base/errors.ts';
+import { findInstallation, type Installation } from '../installation.ts';
+import { placeOf } from '../place.ts';
+import type { UpResult } from '../ports.ts';
+import { ensureImages } from './images.ts';
+import { summaryText } from './summary.ts';
+
+const clusterName = 'local';
+const pageTimeoutMs = 2_000;
+
+interface ContextRow {
+  readonly name: string;
+  readonly current: boolean;
+}
+
+/** @throws FrotaError of whichever step fails */
+export async function runTour(): Promise<void> {
+  const installation = findInstallation();
+  const say = (line: string): void => {
+    process.stderr.write(`${line}\n`);
+  };
+  const frota = (args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<string> =>
+    runFrota(installation, args, { ...process.env, FROTA_CONTEXT: clusterName, ...env });
+
+  const up = JSON.parse(await frota(['cluster', 'up', clusterName, '--wait', '-o', 'json'])) as UpResult;
+  const example = join(installation.root, 'examples/hello');
+  const stampFile = join(placeOf(clusterName, process.env).stateFolder, 'tour-images.json');
+  await ensureImages({ registry: up.registry, example, stampFile, say });
+  const compose = join(example, 'compose.yaml');
+  await frota(['apply', '-f', compose, '--wait', '-o', 'json'], { FROTA_REGISTRY: up.registry });
+
+  const nodes = JSON.parse(await frota(['node', 'ls', '-o', 'json'])) as readonly NodeView[];
+  const services = JSON.parse(await frota(['ls', '-o', 'json'])) as readonly ServiceView[];
+  const contexts = JSON.parse(
+    await frota(['context', 'ls', '-o', 'json'], { FROTA_CONTEXT: '' }),
+  ) as readonly ContextRow[];
+  const isCurrent = contexts.some((context) => context.current && context.name === clusterName);
+  const program = relative(process.cwd(), installation.program) + (isCurrent ? '' : ` --context ${clusterName}`);
+  const page = await readPage(`http://${nodes[0]?.address ?? ''}:8080/`);
+  process.stdout.write(summaryText({ up, nodes, services, program, page }));
+}
+
+/** Empty when nothing answers: the summary then leaves it out. */
+async function readPage(url: string): Promise<string> {
+  try {
+    const answer = await fetch(url, { signal: AbortSignal.timeout(pageTimeoutMs) });
+    return (await answer.text()).trim();
+  } catch {
+    return '';
+  }
+}
+
+/** A verb as a person would call it; progress goes straight to the terminal. Returns standard output. */
+function runFrota(installation: Installation, args: readonly string[], env: NodeJS.ProcessEnv): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, [installation.program, ...args], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+      cwd: dirname(installation.program),
+      env,
+    });
+    let output = '';
+    child.stdout.setEncoding('utf8');
+    child.stdout.on('data', (text: string) => {
+      output += text;
+    });
+    child.on('error', reject);
+    child.on('close', (code) => {
+      if (code === 0) resolve(output);
+      else reject(new FrotaError('unavailable', `frota ${args.join(' ')} failed, see above`));
+    });
+  });
+}

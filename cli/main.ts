@@ -1,0 +1,76 @@
+/** Composition root of the CLI: joins the process to the commands' ports. */
+import { buffer } from 'node:stream/consumers';
+import { exitStatus } from './commands/exit-status.ts';
+import type { Host, Terminal } from './commands/host.ts';
+import { run } from './commands/program.ts';
+import { coloursFor } from './render/colours.ts';
+
+function processTerminal(): Terminal {
+  const { stdout, stderr } = process;
+  return {
+    out: (text) => {
+      stdout.write(text);
+    },
+    err: (text) => {
+      stderr.write(text);
+    },
+    outColours: coloursFor(stdout.isTTY, process.env),
+    errColours: coloursFor(stderr.isTTY, process.env),
+    live: async () => {
+      if (!stderr.isTTY || process.env['TERM'] === 'dumb') return undefined;
+      const { createLogUpdate } = await import('log-update');
+      const block = createLogUpdate(stderr);
+      return {
+        write: (text) => {
+          block(text);
+        },
+        finish: () => {
+          block.done();
+        },
+      };
+    },
+  };
+}
+
+/** The first Ctrl-C ends the command in good order, the second at once. */
+function interruptSignal(): AbortSignal {
+  const stop = new AbortController();
+  const onSignal = (): void => {
+    if (stop.signal.aborted) process.exit(exitStatus.interrupted);
+    stop.abort();
+  };
+  process.on('SIGINT', onSignal);
+  process.on('SIGTERM', onSignal);
+  return stop.signal;
+}
+
+/** `frota ps | head` closes the pipe early: that is no error, and nobody is left to write to. */
+function endQuietlyOnClosedPipe(): void {
+  for (const stream of [process.stdout, process.stderr]) {
+    stream.on('error', (error: NodeJS.ErrnoException) => {
+      if (error.code === 'EPIPE') process.exit(process.exitCode ?? exitStatus.done);
+      throw error;
+    });
+  }
+}
+
+function definedVariables(): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(process.env).filter((entry): entry is [string, string] => entry[1] !== undefined),
+  );
+}
+
+endQuietlyOnClosedPipe();
+const host: Host = {
+  terminal: processTerminal(),
+  environment: definedVariables(),
+  cwd: process.cwd(),
+  signal: interruptSignal(),
+  nowMs: () => Date.now(),
+  readStdin: () => buffer(process.stdin),
+  connect: async (context) => {
+    const { connectControl } = await import('./commands/connect.ts');
+    return connectControl(context);
+  },
+};
+process.exitCode = await run(process.argv.slice(2), host);

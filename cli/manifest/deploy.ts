@@ -1,0 +1,129 @@
+import { noResources } from '../../proto/domain/resources.ts';
+import type { ResourceLimits, Resources } from '../../proto/domain/resources.ts';
+import { deployKeys, limitsKeys, reservationsKeys, resourcesKeys } from './compose-keys.ts';
+import { parseBytes, parseCpuMillis } from './quantities.ts';
+import { shorten } from './tree.ts';
+import type { TreeEntry, TreeNode } from './tree.ts';
+import { joinPath, quoteFound } from './value-reader.ts';
+import type { ValueReader } from './value-reader.ts';
+
+/** A slot is a record and a decision in every pass; more of one service is a slip, not a wish. */
+export const maxReplicas = 10_000;
+/** The kernel's scheduler gives no quota below 1 ms in 100. */
+export const minCpuMillis = 10;
+/** As Docker: below this the container's own start fails for want of memory. */
+export const minMemoryBytes = 6 * 1024 * 1024;
+/** `kernel.pid_max` is no larger on 64-bit Linux. */
+const maxPids = 4_194_304;
+
+export interface Deploy {
+  readonly replicas: number;
+  readonly limits: ResourceLimits;
+  readonly reservations: Resources;
+}
+
+export const defaultDeploy: Deploy = { replicas: 1, limits: {}, reservations: noResources };
+
+export function readDeploy(reader: ValueReader, node: TreeNode, path: string): Deploy {
+  // The schema allows `deploy:` with nothing in it.
+  if (node.kind === 'scalar' && node.value === null) return defaultDeploy;
+  const fields = reader.fields(node, path, deployKeys);
+  if (fields === undefined) return defaultDeploy;
+  const mode = fields.get('mode')?.value;
+  if (mode !== undefined) checkMode(reader, mode, joinPath(path, 'mode'));
+  const replicas = fields.get('replicas')?.value;
+  const resources = fields.get('resources')?.value;
+  return {
+    ...(resources === undefined ? defaultDeploy : readResources(reader, resources, joinPath(path, 'resources'))),
+    replicas: replicas === undefined ? 1 : (reader.whole(replicas, joinPath(path, 'replicas'), 0, maxReplicas) ?? 1),
+  };
+}
+
+function checkMode(reader: ValueReader, node: TreeNode, path: string): void {
+  const mode = reader.string(node, path);
+  if (mode === undefined || mode === 'replicated') return;
+  const later = ['global', 'replicated-job', 'global-job'].includes(mode);
+  const message = later
+    ? `"${mode}" is not supported by this version of Frota; only "replicated" is`
+    : `expected "replicated", found "${shorten(mode)}"`;
+  reader.problem(node, path, message);
+}
+
+function readResources(reader: ValueReader, node: TreeNode, path: string): Omit<Deploy, 'replicas'> {
+  const fields = reader.fields(node, path, resourcesKeys);
+  const limitsNode = fields?.get('limits')?.value;
+  const reservationsNode = fields?.get('reservations')?.value;
+  const limits = limitsNode === undefined ? {} : readLimits(reader, limitsNode, joinPath(path, 'limits'));
+  if (reservationsNode === undefined) return { limits, reservations: noResources };
+  const reservationsPath = joinPath(path, 'reservations');
+  const reservations = readReservations(reader, reservationsNode, reservationsPath);
+  for (const [key, field] of [
+    ['cpus', 'cpuMillis'],
+    ['memory', 'memoryBytes'],
+  ] as const) {
+    const limit = limits[field];
+    if (limit !== undefined && reservations[field] > limit) {
+      reader.problem(reservationsNode, joinPath(reservationsPath, key), `reserves more than limits.${key} allows`);
+    }
+  }
+  return { limits, reservations };
+}
+
+function readLimits(reader: ValueReader, node: TreeNode, path: string): ResourceLimits {
+  const fields = reader.fields(node, path, limitsKeys);
+  const cpuMillis = readCpus(reader, fields?.get('cpus'), path, minCpuMillis);
+  const memoryBytes = readMemory(reader, fields?.get('memory'), path, minMemoryBytes);
+  const pids = readPids(reader, fields?.get('pids'), path);
+  // Zero means no limit, as in Docker.
+  return {
+    ...(cpuMillis > 0 && { cpuMillis }),
+    ...(memoryBytes > 0 && { memoryBytes }),
+    ...(pids > 0 && { pids }),
+  };
+}
+
+function readReservations(reader: ValueReader, node: TreeNode, path: string): Resources {
+  const fields = reader.fields(node, path, reservationsKeys);
+  return {
+    cpuMillis: readCpus(reader, fields?.get('cpus'), path, 0),
+    memoryBytes: readMemory(reader, fields?.get('memory'), path, 0),
+  };
+}
+
+function readCpus(reader: ValueReader, entry: TreeEntry | undefined, parent: string, min: number): number {
+  if (entry === undefined) return 0;
+  const path = joinPath(parent, 'cpus');
+  const expected = 'a number of cores such as "0.5"';
+  const text = reader.stringOrNumber(entry.value, path, expected);
+  if (text === undefined) return 0;
+  const millis = parseCpuMillis(text);
+  if (millis === undefined) {
+    reader.problem(entry.value, path, `expected ${expected}, found ${quoteFound(entry.value, text)}`);
+  } else if (Number(text) > 0 && millis < min) {
+    reader.problem(entry.value, path, `the least that can be enforced is ${String(min / 1000)} cores`);
+  }
+  return millis ?? 0;
+}
+
+function readMemory(reader: ValueReader, entry: TreeEntry | undefined, parent: string, min: number): number {
+  if (entry === undefined) return 0;
+  const path = joinPath(parent, 'memory');
+  const expected = 'a size such as "64M" or "1g"';
+  const text = reader.string(entry.value, path, expected);
+  if (text === undefined) return 0;
+  const bytes = parseBytes(text);
+  if (bytes === undefined) {
+    reader.problem(entry.value, path, `expected ${expected}, found ${quoteFound(entry.value, text)}`);
+  } else if (bytes > 0 && bytes < min) {
+    reader.problem(entry.value, path, `${shorten(text)} is too little to start a container; write 6M or more`);
+  }
+  return bytes ?? 0;
+}
+
+function readPids(reader: ValueReader, entry: TreeEntry | undefined, parent: string): number {
+  if (entry === undefined) return 0;
+  const { value } = entry;
+  // Docker's way to say "no limit".
+  if (value.kind === 'scalar' && value.source === '-1') return 0;
+  return reader.whole(value, joinPath(parent, 'pids'), 0, maxPids) ?? 0;
+}

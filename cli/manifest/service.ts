@@ -1,0 +1,175 @@
+import type { RestartPolicy, ServiceSpec, TaskTemplate } from '../../proto/domain/service.ts';
+import { serviceKeys } from './compose-keys.ts';
+import { defaultDeploy, readDeploy } from './deploy.ts';
+import { nearestWord } from './near.ts';
+import { readPorts } from './ports.ts';
+import type { DeclaredPort } from './ports.ts';
+import { parseDurationMs, parseWhole } from './quantities.ts';
+import { splitShellWords } from './shell-words.ts';
+import { shorten } from './tree.ts';
+import type { TreeEntry, TreeNode } from './tree.ts';
+import { joinPath, quoteFound } from './value-reader.ts';
+import type { ValueReader } from './value-reader.ts';
+
+/** Compose's own default. */
+export const defaultStopGracePeriodMs = 10_000;
+/** A task that is stopping keeps its memory, its port and its node: a day of that is a slip. */
+const maxStopGracePeriodMs = 24 * 3_600_000;
+/** The name is a DNS label where it can be one. */
+const maxNameLength = 63;
+
+export interface DeclaredService {
+  readonly spec: ServiceSpec;
+  readonly ports: readonly DeclaredPort[];
+}
+
+/** Reads one service. What could not be read is already among the findings and stands as its default. */
+export function readService(reader: ValueReader, entry: TreeEntry, path: string): DeclaredService | undefined {
+  const { key: name, at, value: node } = entry;
+  if (!/^[a-zA-Z0-9._-]+$/u.test(name) || name.length > maxNameLength) {
+    const rule = `letters, digits, ".", "_" and "-", ${String(maxNameLength)} at the most`;
+    reader.problem(at, path, `a service's name consists of ${rule}`);
+  }
+  if (node.kind === 'scalar' && node.value === null) {
+    reader.problem(at, path, 'the service is empty; it needs at least "image"');
+    return undefined;
+  }
+  const fields = reader.fields(node, path, serviceKeys);
+  if (fields === undefined) return undefined;
+  const image = readImage(reader, entry, fields.get('image'), path);
+  const portsNode = fields.get('ports')?.value;
+  const ports = portsNode === undefined ? [] : readPorts(reader, portsNode, joinPath(path, 'ports'));
+  const deployNode = fields.get('deploy')?.value;
+  const deploy = deployNode === undefined ? defaultDeploy : readDeploy(reader, deployNode, joinPath(path, 'deploy'));
+  const template: TaskTemplate = {
+    image: { reference: image ?? '', digest: '' },
+    ...readProcess(reader, fields, path),
+    environment: readEnvironment(reader, fields.get('environment')?.value, joinPath(path, 'environment')),
+    labels: readLabels(reader, fields.get('labels')?.value, joinPath(path, 'labels')),
+    limits: deploy.limits,
+    reservations: deploy.reservations,
+    stopGracePeriodMs: readStopGracePeriod(reader, fields.get('stop_grace_period')?.value, path),
+  };
+  const restart = readRestart(reader, fields.get('restart')?.value, joinPath(path, 'restart'));
+  const spec: ServiceSpec = {
+    name,
+    template,
+    replicas: deploy.replicas,
+    restart,
+    ports: ports.map((port) => port.spec),
+  };
+  return { spec, ports };
+}
+
+function readImage(
+  reader: ValueReader,
+  service: TreeEntry,
+  image: TreeEntry | undefined,
+  path: string,
+): string | undefined {
+  const imagePath = joinPath(path, 'image');
+  if (image === undefined) {
+    // `build` is refused where it stands, with what to write instead: once is enough.
+    const builds = service.value.kind === 'map' && service.value.entries.some((entry) => entry.key === 'build');
+    if (builds) return undefined;
+    const hint = 'write for example "image: registry.example.com/team/app:1.2"';
+    reader.problem(service.at, imagePath, `missing; ${hint}`);
+    return undefined;
+  }
+  const reference = reader.string(image.value, imagePath);
+  if (reference === undefined) return undefined;
+  const wrong = reader.imageProblem(reference);
+  if (wrong === undefined) return reference;
+  reader.problem(image.value, imagePath, wrong);
+  return undefined;
+}
+
+type ProcessFields = Pick<TaskTemplate, 'command' | 'entrypoint' | 'user' | 'workingDir'>;
+
+function readProcess(reader: ValueReader, fields: ReadonlyMap<string, TreeEntry>, path: string): ProcessFields {
+  const text = (key: string): string | undefined => {
+    const node = fields.get(key)?.value;
+    return node === undefined ? undefined : reader.string(node, joinPath(path, key));
+  };
+  const entrypoint = readWords(reader, fields.get('entrypoint')?.value, joinPath(path, 'entrypoint'));
+  const command = readWords(reader, fields.get('command')?.value, joinPath(path, 'command'));
+  const user = text('user');
+  const workingDir = text('working_dir');
+  if (workingDir !== undefined && workingDir !== '' && !workingDir.startsWith('/')) {
+    const node = fields.get('working_dir')?.value ?? { line: 1, column: 1 };
+    const message = `expected an absolute path, found "${shorten(workingDir)}"; write "/${shorten(workingDir)}"`;
+    reader.problem(node, joinPath(path, 'working_dir'), message);
+  }
+  return {
+    ...(entrypoint !== undefined && { entrypoint }),
+    ...(command !== undefined && { command }),
+    ...(user !== undefined && user !== '' && { user }),
+    ...(workingDir !== undefined && workingDir !== '' && { workingDir }),
+  };
+}
+
+/** A string is split into words, a list is taken as it is, nothing means the image's own. */
+function readWords(reader: ValueReader, node: TreeNode | undefined, path: string): readonly string[] | undefined {
+  if (node === undefined || (node.kind === 'scalar' && node.value === null)) return undefined;
+  if (node.kind === 'list') return reader.strings(node, path);
+  const line = reader.string(node, path, 'a string or a list of strings');
+  if (line === undefined) return undefined;
+  const split = splitShellWords(line);
+  if (split.kind === 'problem') {
+    reader.problem(node, path, split.message);
+    return undefined;
+  }
+  const words = split.words.map((word) => reader.checkedArgument(node, path, word));
+  return words.includes(undefined) ? undefined : split.words;
+}
+
+function readEnvironment(reader: ValueReader, node: TreeNode | undefined, path: string): Record<string, string> {
+  return node === undefined ? {} : reader.pairs(node, path, (key, at) => reader.inherited(key, at, path));
+}
+
+function readLabels(reader: ValueReader, node: TreeNode | undefined, path: string): Record<string, string> {
+  return node === undefined ? {} : reader.pairs(node, path, () => '');
+}
+
+function readStopGracePeriod(reader: ValueReader, node: TreeNode | undefined, parent: string): number {
+  if (node === undefined) return defaultStopGracePeriodMs;
+  const path = joinPath(parent, 'stop_grace_period');
+  const expected = 'a duration such as "10s" or "1m30s"';
+  const text = reader.string(node, path, expected);
+  if (text === undefined) return defaultStopGracePeriodMs;
+  const ms = parseDurationMs(text);
+  if (ms !== undefined && ms <= maxStopGracePeriodMs) return ms;
+  const message = ms === undefined ? `expected ${expected}, found ${quoteFound(node, text)}` : 'longer than 24h';
+  reader.problem(node, path, message);
+  return defaultStopGracePeriodMs;
+}
+
+const restartWords = ['no', 'always', 'on-failure', 'unless-stopped'];
+
+function readRestart(reader: ValueReader, node: TreeNode | undefined, path: string): RestartPolicy {
+  const any: RestartPolicy = { condition: 'any' };
+  if (node === undefined) return any;
+  // A bare `no` is the boolean false to a YAML 1.1 reader.
+  if (node.kind === 'scalar' && node.value === false) return { condition: 'none' };
+  const text = reader.string(node, path, restartWords.map((word) => `"${word}"`).join(', '));
+  if (text === undefined) return any;
+  const [condition = '', attempts, ...more] = text.split(':');
+  if (attempts === undefined || condition !== 'on-failure') {
+    if (text === 'no') return { condition: 'none' };
+    if (text === 'always' || text === 'unless-stopped') return any;
+    if (text === 'on-failure') return { condition: 'on-failure' };
+    const message = `expected "no", "always", "on-failure", "on-failure:3" or "unless-stopped", found ${quoteFound(node, text)}`;
+    reader.problem(node, path, message, nearestWord(text, restartWords));
+    return any;
+  }
+  const maxAttempts = more.length > 0 ? undefined : parseWhole(attempts);
+  if (maxAttempts === undefined || maxAttempts > maxRestartAttempts) {
+    reader.problem(node, path, `expected "on-failure:N" with a whole number N, found ${quoteFound(node, text)}`);
+    return any;
+  }
+  // As in Docker, zero means no bound.
+  return maxAttempts === 0 ? { condition: 'on-failure' } : { condition: 'on-failure', maxAttempts };
+}
+
+/** It travels as a 32-bit number; so many attempts are no bound any more. */
+const maxRestartAttempts = 1_000_000;

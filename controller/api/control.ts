@@ -1,0 +1,141 @@
+/** The Control service's calls: who may call, names as people write them, then the use-case, then the rows people see. */
+import { FrotaError } from '../../proto/base/errors.ts';
+import type { NodeLiveness } from '../../proto/domain/node.ts';
+import type * as wire from '../../proto/codec/control.ts';
+import { isConverged } from '../plan/converged.ts';
+import { resolveService, resolveTarget } from '../plan/resolve-service.ts';
+import type { Snapshot } from '../plan/snapshot.ts';
+import { nodeViews, serviceViews, taskViews } from '../plan/views.ts';
+import type { ViewInput } from '../plan/views.ts';
+import { applyStack, removeStack, scaleServices } from './stacks.ts';
+import type { StackPorts } from './stacks.ts';
+
+export interface ControlPorts extends StackPorts {
+  readonly liveness: () => ReadonlyMap<string, NodeLiveness>;
+  /** By task id; of the last pass of the control loop. */
+  readonly reasons: () => ReadonlyMap<string, string>;
+  /** Resolves when a pass that sees everything accepted so far has ended. */
+  readonly passed: () => Promise<void>;
+  /** Calls the listener after each change of what people can see, until the signal aborts. */
+  readonly onChange: (listener: () => void, signal: AbortSignal) => void;
+  /** `ttlMs` undefined: the default. */
+  readonly createToken: (ttlMs: number | undefined) => Promise<{ token: string; expiresAtMs: number }>;
+  /** host:port */
+  readonly joinAddress: string;
+  readonly version: string;
+  readonly clusterId: string;
+}
+
+/** What a call knows of its caller. */
+export interface Caller {
+  /** Common name of the client certificate. */
+  readonly name: string;
+  readonly signal: AbortSignal;
+}
+
+/** A watched stack is told about at most this often: a screen shows no more, and thousands of tasks change at once. */
+const watchIntervalMs = 50;
+
+export function createControl(ports: ControlPorts) {
+  const viewInput = (): ViewInput => ({
+    snapshot: ports.snapshot(),
+    liveness: ports.liveness(),
+    reasons: ports.reasons(),
+    isoTime: (wallMs) => new Date(wallMs).toISOString(),
+  });
+
+  return {
+    apply: async (request: wire.ApplyRequest, caller: Caller): Promise<wire.ApplyReply> => {
+      const result = await applyStack(ports, request.spec, caller.name, caller.signal);
+      await ports.passed();
+      return result;
+    },
+    scale: async (request: wire.ScaleRequest, caller: Caller): Promise<wire.ScaleReply> => {
+      const snapshot = ports.snapshot();
+      const requests = request.scales.map(({ service, replicas }) => ({ ...knownService(snapshot, service), replicas }));
+      const results = await scaleServices(ports, requests, caller.name);
+      await ports.passed();
+      return { services: results.map(({ stack, service, before, replicas }) => ({ stack, service, before, after: replicas })) };
+    },
+    removeStack: async ({ stack }: wire.RemoveStackRequest): Promise<wire.RemoveStackReply> => {
+      const services = await removeStack(ports, stack);
+      await ports.passed();
+      return { services };
+    },
+    listServices: ({ stack }: wire.ListServicesRequest): wire.ListServicesReply => ({
+      services: serviceViews(ports.snapshot(), stack),
+    }),
+    listTasks: ({ service, all }: wire.ListTasksRequest): wire.ListTasksReply => ({
+      tasks: taskViews(viewInput(), { ...taskFilter(ports.snapshot(), service), all }),
+    }),
+    listNodes: (): wire.ListNodesReply => ({ nodes: nodeViews(viewInput()) }),
+    watchStack: ({ stack }: wire.WatchStackRequest, caller: Caller): AsyncIterable<wire.StackProgress> =>
+      watch(ports, () => progress(viewInput(), stack), caller.signal),
+    createJoinToken: async ({ ttlSeconds }: wire.CreateJoinTokenRequest): Promise<wire.CreateJoinTokenReply> => {
+      const ttlMs = ttlSeconds === 0 ? undefined : ttlSeconds * 1000;
+      return { ...(await ports.createToken(ttlMs)), joinAddress: ports.joinAddress };
+    },
+    getVersion: (): wire.GetVersionReply => ({ version: ports.version, clusterId: ports.clusterId }),
+  };
+}
+
+export type Control = ReturnType<typeof createControl>;
+
+function knownService(snapshot: Snapshot, written: string): { stack: string; service: string } {
+  const resolved = resolveService(snapshot, written);
+  if (resolved.kind === 'problem') throw new FrotaError(resolved.code, resolved.message);
+  return { stack: resolved.stack, service: resolved.service };
+}
+
+function taskFilter(snapshot: Snapshot, written: string | undefined): { stack?: string; service?: string } {
+  if (written === undefined) return {};
+  const resolved = resolveTarget(snapshot, written);
+  switch (resolved.kind) {
+    case 'problem':
+      throw new FrotaError(resolved.code, resolved.message);
+    case 'stack':
+      return { stack: resolved.stack };
+    case 'service':
+      return { stack: resolved.stack, service: resolved.service };
+  }
+}
+
+function progress(input: ViewInput, stack: string): wire.StackProgress {
+  const declared = input.snapshot.stacks.get(stack);
+  return {
+    declared: declared !== undefined,
+    version: declared?.value.version ?? 0,
+    services: serviceViews(input.snapshot, stack),
+    tasks: taskViews(input, { stack }),
+    converged: isConverged(input.snapshot, stack),
+  };
+}
+
+/** The picture at once, then again after changes, never more often than the interval. */
+async function* watch<T>(ports: ControlPorts, look: () => T, signal: AbortSignal): AsyncIterable<T> {
+  let changed = true;
+  let ring: () => void = () => undefined;
+  ports.onChange(() => {
+    changed = true;
+    ring();
+  }, signal);
+  const onAbort = (): void => {
+    ring();
+  };
+  signal.addEventListener('abort', onAbort, { once: true });
+  try {
+    while (!signal.aborted) {
+      if (!changed) {
+        await new Promise<void>((resolve) => {
+          ring = resolve;
+        });
+        continue;
+      }
+      changed = false;
+      yield look();
+      await new Promise((resolve) => setTimeout(resolve, watchIntervalMs));
+    }
+  } finally {
+    signal.removeEventListener('abort', onAbort);
+  }
+}

@@ -1,0 +1,213 @@
+/**
+ * One session an agent: units out when their revision differs from what the agent holds, status reports in. Units are
+ * encoded once per change and shared by all sessions.
+ */
+import { describeError, FrotaError } from '../../proto/base/errors.ts';
+import type { Clock } from '../../proto/base/clock.ts';
+import type { Logger } from '../../proto/base/log.ts';
+import type { AgentMessage, ControllerMessage, StatusReport, Welcome } from '../../proto/codec/dispatch.ts';
+import { unitKey } from '../../proto/domain/assignment.ts';
+import type { RevisedUnit, Unit } from '../../proto/domain/assignment.ts';
+import type { NodeFacts } from '../../proto/domain/node.ts';
+import type { TaskStatus } from '../../proto/domain/task.ts';
+import type { Snapshot } from '../plan/snapshot.ts';
+import { takeReports } from './intake.ts';
+import type { TimedReport } from './intake.ts';
+import { unitsOf, unitsOfNode } from './units.ts';
+import type { UnitSet } from './units.ts';
+
+export interface DispatchPorts {
+  readonly snapshot: () => Snapshot;
+  readonly revise: (unit: Unit) => RevisedUnit;
+  /** Durable when it resolves. */
+  readonly storeStatuses: (statuses: readonly TaskStatus[]) => Promise<void>;
+  readonly rememberStatus: (status: TaskStatus) => void;
+  readonly storeFacts: (facts: NodeFacts) => Promise<void>;
+  readonly welcome: (nodeId: string) => Omit<Welcome, 'kind' | 'nodeId' | 'nodeName' | 'subnet'>;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+export interface Dispatch {
+  /** One agent's stream, for as long as it lasts. `nodeId` comes from its certificate. */
+  serve(nodeId: string, incoming: AsyncIterable<AgentMessage>, signal: AbortSignal): AsyncIterable<ControllerMessage>;
+  /** The snapshot changed: sessions send what differs. */
+  changed(): void;
+}
+
+interface Live {
+  readonly nodeId: string;
+  readonly wake: () => void;
+  readonly end: () => void;
+}
+
+export function createDispatch(ports: DispatchPorts): Dispatch {
+  // One session a node: a new one ends the one before, whose stream may be half dead.
+  const sessions = new Map<string, Live>();
+  const units = sharedUnits(ports);
+
+  async function* serve(
+    nodeId: string,
+    incoming: AsyncIterable<AgentMessage>,
+    signal: AbortSignal,
+  ): AsyncIterable<ControllerMessage> {
+    const node = ports.snapshot().nodes.get(nodeId)?.value;
+    if (node === undefined) {
+      throw new FrotaError('forbidden', 'this node is no longer part of the cluster; join it again with a new token');
+    }
+    const messages = incoming[Symbol.asyncIterator]();
+    const first = await messages.next();
+    if (first.done === true || first.value.kind !== 'hello') {
+      throw new FrotaError('invalid', 'a session begins with a hello');
+    }
+    await ports.storeFacts({ ...first.value.facts, nodeId });
+    const mailbox = createMailbox(signal);
+    const live: Live = { nodeId, wake: mailbox.wake, end: mailbox.end };
+    sessions.get(nodeId)?.end();
+    sessions.set(nodeId, live);
+    // Ends with the stream, never throws, and nothing waits for it: a session that was replaced must be able to end first.
+    void takeIn(nodeId, messages, mailbox);
+    try {
+      yield { kind: 'welcome', nodeId, nodeName: node.name, subnet: node.subnet, ...ports.welcome(nodeId) };
+      const held = new Map(first.value.held.map(({ key, revision }) => [key, revision]));
+      yield* units.difference(nodeId, held);
+      yield { kind: 'synced' };
+      while (await mailbox.next()) {
+        yield* mailbox.take();
+        yield* units.difference(nodeId, held);
+      }
+    } finally {
+      mailbox.end();
+      if (sessions.get(nodeId) === live) sessions.delete(nodeId);
+    }
+  }
+
+  async function takeIn(nodeId: string, messages: AsyncIterator<AgentMessage>, mailbox: Mailbox): Promise<void> {
+    try {
+      for (;;) {
+        const { done, value } = await messages.next();
+        if (done === true) break;
+        if (value.kind !== 'statuses') continue;
+        await takeBatch(nodeId, value.reports);
+        mailbox.put({ kind: 'ack', sequence: value.sequence });
+      }
+    } catch (error) {
+      ports.logger.debug({ nodeId, error: describeError(error) }, 'session ended');
+    }
+    mailbox.end();
+  }
+
+  async function takeBatch(nodeId: string, reports: readonly StatusReport[]): Promise<void> {
+    const intake = takeReports(ports.snapshot(), nodeId, reports.map(timed), ports.clock.now().wallMs);
+    for (const status of intake.remember) ports.rememberStatus(status);
+    if (intake.store.length > 0) await ports.storeStatuses(intake.store);
+  }
+
+  return {
+    serve,
+    changed: () => {
+      units.invalidate();
+      for (const session of sessions.values()) session.wake();
+    },
+  };
+}
+
+function timed({ sinceAgoMs, startedAgoMs, finishedAgoMs, ...status }: StatusReport): TimedReport {
+  return {
+    status,
+    sinceAgoMs,
+    ...(startedAgoMs === undefined ? {} : { startedAgoMs }),
+    ...(finishedAgoMs === undefined ? {} : { finishedAgoMs }),
+  };
+}
+
+/** Units and revisions of the latest snapshot, made when first asked for after a change. */
+function sharedUnits(ports: DispatchPorts) {
+  let current: UnitSet | undefined;
+  // A unit that is equal as text keeps its revision: most changes touch few of a thousand services.
+  const known = new Map<string, { text: string; revised: RevisedUnit }>();
+
+  function revised(owner: string, unit: Unit): RevisedUnit {
+    const key = `${owner} ${unitKey(unit)}`;
+    const text = JSON.stringify(unit);
+    const before = known.get(key);
+    if (before?.text === text) return before.revised;
+    const next = ports.revise(unit);
+    known.set(key, { text, revised: next });
+    return next;
+  }
+
+  return {
+    invalidate: () => {
+      current = undefined;
+      // Bounded by what exists: forget what no service or node stands for any more.
+      const limit = 4 * (ports.snapshot().services.size + ports.snapshot().nodes.size) + 64;
+      if (known.size > limit) known.clear();
+    },
+    /** What the node lacks, then what it holds in vain; `held` is brought up to date on the way. */
+    *difference(nodeId: string, held: Map<string, string>): Iterable<ControllerMessage> {
+      current ??= unitsOf(ports.snapshot());
+      const wanted = unitsOfNode(current, nodeId);
+      const keys = new Set(wanted.map(unitKey));
+      for (const unit of wanted) {
+        const key = unitKey(unit);
+        const next = revised(unit.kind === 'tasks' ? nodeId : '', unit);
+        if (held.get(key) === next.revision) continue;
+        held.set(key, next.revision);
+        yield { kind: 'unit', key, unit: next };
+      }
+      for (const key of [...held.keys()]) {
+        if (keys.has(key)) continue;
+        held.delete(key);
+        yield { kind: 'removed', key };
+      }
+    },
+  };
+}
+
+interface Mailbox {
+  put(message: ControllerMessage): void;
+  readonly wake: () => void;
+  readonly end: () => void;
+  /** Resolves true when there may be something to send, false when the session is over. */
+  next(): Promise<boolean>;
+  take(): readonly ControllerMessage[];
+}
+
+function createMailbox(signal: AbortSignal): Mailbox {
+  let waiting: ControllerMessage[] = [];
+  let woken = false;
+  let ended = signal.aborted;
+  let ring: () => void = () => undefined;
+  const end = (): void => {
+    ended = true;
+    ring();
+  };
+  const wake = (): void => {
+    woken = true;
+    ring();
+  };
+  signal.addEventListener('abort', end, { once: true });
+  return {
+    put: (message) => {
+      waiting.push(message);
+      wake();
+    },
+    wake,
+    end,
+    next: async () => {
+      if (!woken && !ended) {
+        await new Promise<void>((resolve) => {
+          ring = resolve;
+        });
+      }
+      woken = false;
+      return !ended;
+    },
+    take: () => {
+      const taken = waiting;
+      waiting = [];
+      return taken;
+    },
+  };
+}

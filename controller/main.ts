@@ -1,0 +1,26 @@
+/** Entry of the controller: command line, log, signals; `run.ts` joins the parts. */
+import { pino } from 'pino';
+import { describeError, FrotaError } from '../proto/base/errors.ts';
+import { frotaVersion } from '../proto/base/version.ts';
+import { controllerCommand } from './options.ts';
+import { runController } from './run.ts';
+
+process.title = 'frota-controller';
+const abort = new AbortController();
+for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => abort.abort());
+
+const command = controllerCommand(frotaVersion, async (options) => {
+  const logger = pino({ level: options.logLevel });
+  try {
+    await runController(options, logger, abort.signal);
+  } catch (thrown) {
+    if (abort.signal.aborted) return;
+    const error = FrotaError.from(thrown);
+    logger.fatal({ code: error.code, stack: error.code === 'internal' ? error.stack : undefined }, describeError(error));
+    process.stderr.write(`frota controller: ${describeError(error)}\n`);
+    process.exitCode = 1;
+  }
+});
+await command.parseAsync(process.argv.slice(3), { from: 'user' });
+// What still holds the event loop must not keep a stopped controller alive.
+process.exit();

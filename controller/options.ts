@@ -1,0 +1,65 @@
+/** The command line of `frota controller`. */
+import { Command, InvalidArgumentError } from 'commander';
+import { isIP } from 'node:net';
+import { overlaps, parseCidr, nodeSubnetPrefix } from './network/subnets.ts';
+
+export interface ControllerOptions {
+  readonly data: string;
+  /** `host:port` each. */
+  readonly listen: string;
+  readonly joinListen: string;
+  readonly livenessListen: string;
+  /** An address under which nodes and people reach this controller; absent: that of `listen`. */
+  readonly advertise?: string;
+  readonly containerPool: string;
+  readonly vipPool: string;
+  readonly insecureRegistry: readonly string[];
+  readonly logLevel: string;
+}
+
+const endpoint = (text: string): string => {
+  const match = /^(?:\[([^\]]+)\]|([^:]+)):(\d{1,5})$/.exec(text);
+  const host = match?.[1] ?? match?.[2] ?? '';
+  if (isIP(host) === 0 || Number(match?.[3]) > 65_535) throw new InvalidArgumentError('give IP:PORT, for example 0.0.0.0:7400.');
+  return text;
+};
+
+const pool = (text: string): string => {
+  try {
+    if (parseCidr(text).prefix > nodeSubnetPrefix) throw new Error(`a pool needs at least a /${String(nodeSubnetPrefix)}`);
+    return text;
+  } catch (error) {
+    throw new InvalidArgumentError(error instanceof Error ? error.message : String(error));
+  }
+};
+
+const collect = (value: string, before: readonly string[]): readonly string[] => [...before, value];
+
+export function controllerCommand(version: string, act: (options: ControllerOptions) => Promise<void>): Command {
+  const command = new Command('frota controller')
+    .description('Runs the controller: keeps what is declared, decides what runs where, tells the agents.')
+    .version(version)
+    .option('--data <folder>', 'store, certificates and the administrator’s context', '/var/lib/frota/controller')
+    .option('--listen <ip:port>', 'control port: people and agents, with certificates', endpoint, '0.0.0.0:7400')
+    .option('--join-listen <ip:port>', 'join port: new machines, with a token', endpoint, '0.0.0.0:7401')
+    .option('--liveness-listen <ip:port>', 'UDP port for heartbeats', endpoint, '0.0.0.0:7402')
+    .option('--advertise <ip>', 'address under which nodes and people reach this controller (default: of --listen, or the first of this machine)')
+    .option('--container-pool <cidr>', 'addresses of containers; only before the first start', pool, '10.64.0.0/12')
+    .option('--vip-pool <cidr>', 'virtual addresses of services; only before the first start', pool, '10.80.0.0/16')
+    .option('--insecure-registry <host|cidr>', 'registry that may be asked over plain HTTP; may be repeated', collect, [])
+    .option('--log-level <level>', 'debug, info, warn or error', 'info')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  frota controller                                  listen on every address of this machine
+  frota controller --advertise 10.0.0.5             name the address that nodes are to use
+  frota cluster token --context admin               what a new machine joins with`,
+    );
+  return command.action((given: ControllerOptions) => {
+    if (overlaps(parseCidr(given.containerPool), parseCidr(given.vipPool))) {
+      command.error(`error: --container-pool ${given.containerPool} and --vip-pool ${given.vipPool} overlap; give two separate networks`);
+    }
+    return act(given);
+  });
+}

@@ -1,0 +1,50 @@
+/** What a draft differs in from its snapshot, in the order in which it is safe to lose the rest. */
+import { portKey } from '../network/published-ports.ts';
+import { tasksOf } from './draft.ts';
+import type { Draft, DraftService, DraftTask } from './draft.ts';
+import type { Change } from './snapshot.ts';
+
+/**
+ * Services before their tasks, those that give up a port first, as another may take it; a slot's old task before its new one; a service's record last. A crash in
+ * between leaves a slot empty for one pass, never wanted twice.
+ */
+export function changesOf(draft: Draft): readonly Change[] {
+  const releasing: Change[] = [];
+  const services: Change[] = [];
+  const before: Change[] = [];
+  const deletions: Change[] = [];
+  const created: Change[] = [];
+  const dropped: Change[] = [];
+  for (const service of draft.services.values()) {
+    const change = serviceChange(service);
+    if (change?.kind === 'delete-service') dropped.push(change);
+    else if (change !== undefined) (releasesPorts(service) ? releasing : services).push(change);
+    for (const task of tasksOf(service)) {
+      const taskChange = changeOfTask(draft, task);
+      if (taskChange === undefined) continue;
+      if (taskChange.kind === 'delete-task') deletions.push(taskChange);
+      else (taskChange.modRevision === 0 ? created : before).push(taskChange);
+    }
+  }
+  return [...releasing, ...services, ...before, ...deletions, ...created, ...dropped];
+}
+
+function serviceChange({ id, stored, record }: DraftService): Change | undefined {
+  if (record === stored?.value) return undefined;
+  if (record !== undefined) return { kind: 'put-service', service: record, modRevision: stored?.modRevision ?? 0 };
+  return { kind: 'delete-service', id, modRevision: stored?.modRevision ?? 0 };
+}
+
+function releasesPorts({ stored, record }: DraftService): boolean {
+  const kept = new Set(record?.ports.map(({ published, protocol }) => portKey(published, protocol)));
+  return stored?.value.ports.some(({ published, protocol }) => !kept.has(portKey(published, protocol))) ?? false;
+}
+
+function changeOfTask(draft: Draft, { stored, task, deleted }: DraftTask): Change | undefined {
+  if (deleted) return stored && { kind: 'delete-task', id: task.id, modRevision: stored.modRevision };
+  if (task === stored?.value) return undefined;
+  const change = { kind: 'put-task', task, modRevision: stored?.modRevision ?? 0 } as const;
+  if (task.nodeId === undefined || task.nodeId === stored?.value.nodeId) return change;
+  const node = draft.snapshot.nodes.get(task.nodeId);
+  return node === undefined ? change : { ...change, node: { id: task.nodeId, modRevision: node.modRevision } };
+}

@@ -1,0 +1,28 @@
+/** One pass: from what is declared, stored and heard to the changes that bring the one closer to the other. */
+import { changesOf } from './changes.ts';
+import { deriveServices, dropServices } from './derive-services.ts';
+import { openDraft } from './draft.ts';
+import { judgeNodes } from './judge-nodes.ts';
+import { placeTasks } from './place-tasks.ts';
+import { reap } from './reap.ts';
+import { reconcileServices } from './reconcile-service.ts';
+import { updateServices } from './rolling-update.ts';
+import type { Plan, PlanInput, Snapshot } from './snapshot.ts';
+
+/**
+ * Deterministic for equal inputs. Applied whole, with no new status, the next plan has no changes. A new stack goes
+ * to assigned tasks in one pass, and a lost node's slots get their new nodes in the pass that gives up the old ones.
+ */
+export function plan(snapshot: Snapshot, input: PlanInput): Plan {
+  const draft = openDraft(snapshot, input);
+  deriveServices(draft);
+  judgeNodes(draft);
+  reconcileServices(draft);
+  placeTasks(draft);
+  // After placing: a slot that is still without a node then has no room, and what an update stops is replaced later anyway.
+  updateServices(draft);
+  reap(draft);
+  dropServices(draft);
+  const { reasons, problems, wakeAtMs } = draft;
+  return { changes: changesOf(draft), reasons, problems, ...(wakeAtMs === undefined ? {} : { wakeAtMs }) };
+}

@@ -1,0 +1,105 @@
+/**
+ * Slots 1 to `replicas`, each with one wanted task at the most; what is beyond them, or no longer declared, is retired.
+ * A slot gets a new task only after the one before it has ended or was given up with its node.
+ */
+import { addToSlot, isLive, isWanted, latestOf, retire, stateOf, tasksOf } from './draft.ts';
+import type { Declaration, Draft, DraftService, DraftTask } from './draft.ts';
+import { taskStateRank } from '../../proto/domain/task.ts';
+import { isReplaced, noPredecessor, succeed, succeedWithNewTemplate } from './restart-policy.ts';
+import type { Succession } from './restart-policy.ts';
+
+const tookItsSlot = 'another task took its slot';
+
+export function reconcileServices(draft: Draft): void {
+  for (const service of draft.services.values()) {
+    if (service.declared === undefined) retireAll(draft, service);
+    else reconcileService(draft, service, service.declared);
+  }
+}
+
+function retireAll(draft: Draft, service: DraftService): void {
+  const reason = draft.snapshot.stacks.has(service.stack)
+    ? `service ${service.name} was removed from stack ${service.stack}`
+    : `stack ${service.stack} was removed`;
+  for (const task of tasksOf(service)) retire(task, reason);
+}
+
+function reconcileService(draft: Draft, service: DraftService, declared: Declaration): void {
+  const { replicas } = declared.spec;
+  for (const [slot, tasks] of service.slots) {
+    if (slot <= replicas) continue;
+    for (const task of tasks) retire(task, `service ${service.name} was scaled to ${String(replicas)}`);
+  }
+  for (let slot = 1; slot <= replicas; slot += 1) {
+    const tasks = service.slots.get(slot) ?? [];
+    const succession = reconcileSlot(draft, declared, tasks);
+    if (succession !== undefined) addTask(draft, service, declared, slot, succession);
+  }
+}
+
+/** What a new task of the slot takes over; undefined if the slot needs none now. */
+function reconcileSlot(draft: Draft, declared: Declaration, tasks: readonly DraftTask[]): Succession | undefined {
+  const holder = soleHolder(declared, tasks);
+  if (holder !== undefined) {
+    if (holder.task.nodeId !== undefined || holder.task.templateHash === declared.templateHash) return undefined;
+    // A task that waits for a node has done nothing yet; nothing is lost by starting from the new template.
+    retire(holder, 'its template has changed');
+    return succeedWithNewTemplate(holder.task);
+  }
+  if (tasks.some(isLive)) return undefined;
+  const latest = latestOf(tasks);
+  if (latest === undefined) return noPredecessor;
+  for (const task of tasks) if (task !== latest) retire(task, tookItsSlot);
+  return succession(draft, declared, latest);
+}
+
+function succession(draft: Draft, declared: Declaration, latest: DraftTask): Succession | undefined {
+  const { task, status } = latest;
+  if (task.templateHash !== declared.templateHash) {
+    retire(latest, 'its template has changed');
+    return succeedWithNewTemplate(task);
+  }
+  const state = stateOf(latest);
+  const { restart } = declared.spec;
+  // Node loss is no exit, but a task that must never run twice is not run again either.
+  if (task.orphaned === true && restart.condition === 'none') return undefined;
+  // A task that was told to end says nothing about the policy: its slot is wanted (again), so it is filled.
+  if (task.desired === 'running' && !isReplaced(restart, task, state)) return undefined;
+  retire(latest, tookItsSlot);
+  return succeed(task, state, status, draft.input.now.wallMs);
+}
+
+/**
+ * The slot's wanted task. Lost commits can leave more than one (the retirement of the first was dropped): the
+ * best is kept, and ended tasks give the slot up.
+ */
+function soleHolder(declared: Declaration, tasks: readonly DraftTask[]): DraftTask | undefined {
+  const wanted = tasks.filter(isWanted);
+  const holder = wanted.reduce<DraftTask | undefined>((best, task) => {
+    return best === undefined || isBetter(declared, task, best) ? task : best;
+  }, undefined);
+  if (holder === undefined) return undefined;
+  for (const task of tasks) if (task !== holder) retire(task, tookItsSlot);
+  return holder;
+}
+
+function isBetter(declared: Declaration, task: DraftTask, than: DraftTask): boolean {
+  const fits = task.task.templateHash === declared.templateHash;
+  if (fits !== (than.task.templateHash === declared.templateHash)) return fits;
+  return taskStateRank(stateOf(task)) > taskStateRank(stateOf(than));
+}
+
+function addTask(draft: Draft, service: DraftService, declared: Declaration, slot: number, from: Succession): void {
+  const task = {
+    id: draft.input.newId(),
+    stack: service.stack,
+    service: service.name,
+    slot,
+    template: declared.spec.template,
+    templateHash: declared.templateHash,
+    desired: 'running' as const,
+    createdAtMs: draft.input.now.wallMs,
+    ...from,
+  };
+  addToSlot(service, { status: undefined, task, deleted: false });
+}

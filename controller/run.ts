@@ -1,0 +1,315 @@
+/** Composition root of the controller: joins adapters to ports. Everything started here is stopped here. */
+import { createHash } from 'node:crypto';
+import { networkInterfaces } from 'node:os';
+import { join } from 'node:path';
+import { customAlphabet } from 'nanoid';
+import { describeError, FrotaError } from '../proto/base/errors.ts';
+import { monoMs, wallMs } from '../proto/base/clock.ts';
+import type { Clock } from '../proto/base/clock.ts';
+import type { Logger } from '../proto/base/log.ts';
+import { frotaVersion } from '../proto/base/version.ts';
+import { reviseUnit } from '../proto/codec/assignment.ts';
+import { createRegistryClient } from '../proto/oci/registry-client.ts';
+import { resolveDigest } from '../proto/oci/resolve.ts';
+import { parseAddress } from '../proto/rpc/client.ts';
+import type { CallContext } from '../proto/rpc/context.ts';
+import { createServer } from '../proto/rpc/server.ts';
+import type { RpcServer } from '../proto/rpc/server.ts';
+import { controlService, dispatchService, joinService } from '../proto/rpc/service.ts';
+import { createControl } from './api/control.ts';
+import type { Caller, Control } from './api/control.ts';
+import { joinNode } from './api/join.ts';
+import { createDispatch } from './dispatch/dispatch.ts';
+import { createLivenessJudge } from './liveness/liveness-judge.ts';
+import type { LivenessJudge } from './liveness/liveness-judge.ts';
+import { startControlLoop } from './loop/control-loop.ts';
+import type { ControlLoop } from './loop/control-loop.ts';
+import type { ControllerOptions } from './options.ts';
+import { plan } from './plan/plan.ts';
+import { ensureAdminContext } from './security/admin-context.ts';
+import { loadOrCreateAuthority } from './security/authority.ts';
+import type { Authority } from './security/authority.ts';
+import { livenessKey } from './security/liveness-keys.ts';
+import { requireRole } from './security/roles.ts';
+import { deleteExpiredTokens, issueToken, redemption } from './security/tokens.ts';
+import { takeLeadership } from './store/cluster-record.ts';
+import type { Leadership } from './store/cluster-record.ts';
+import { openEmbeddedStore } from './store/embedded/embedded-store.ts';
+import { startMirror } from './store/mirror.ts';
+import type { Mirror } from './store/mirror.ts';
+import { createRecords } from './store/write-records.ts';
+import type { Records } from './store/write-records.ts';
+import type { Store } from './store/store.ts';
+
+/** Lower case and digits: ids become host names, namespaces and cgroups. 36^12 makes a collision a matter of centuries. */
+const newId = customAlphabet('0123456789abcdefghijklmnopqrstuvwxyz', 12);
+const clock: Clock = { now: () => ({ monoMs: monoMs(performance.now()), wallMs: wallMs(Date.now()) }) };
+const sha256 = (value: string | Uint8Array): string => createHash('sha256').update(value).digest('hex');
+
+/** How often agents say that they live; detection time follows from it (`controller/liveness`). */
+const heartbeatIntervalMs = 200;
+/** A registry that does not answer must not hold an `apply` for longer. */
+const resolveTimeoutMs = 30_000;
+
+interface Core {
+  readonly options: ControllerOptions;
+  readonly logger: Logger;
+  readonly authority: Authority;
+  readonly store: Store;
+  readonly leadership: Leadership;
+  readonly mirror: Mirror;
+  readonly records: Records;
+  readonly judge: LivenessJudge;
+  readonly loop: ControlLoop;
+}
+
+export async function runController(options: ControllerOptions, logger: Logger, signal: AbortSignal): Promise<void> {
+  const stops: (() => Promise<void> | void)[] = [];
+  try {
+    const core = await startCore(options, logger, stops);
+    const addresses = await startServers(core, stops);
+    await ensureAdminContext(options.data, core.authority, addresses, clock.now().wallMs);
+    logger.info({ ...addresses, epoch: core.leadership.cluster.epoch, cluster: core.leadership.cluster.id }, 'controller is up');
+    await new Promise<void>((resolve) => {
+      if (signal.aborted) resolve();
+      else signal.addEventListener('abort', () => resolve(), { once: true });
+    });
+  } finally {
+    // Last started, first stopped: nobody asks a part that is gone.
+    for (const stop of stops.reverse()) {
+      await Promise.resolve(stop()).catch((error: unknown) => {
+        logger.warn({ error: describeError(error) }, 'a part did not stop cleanly');
+      });
+    }
+  }
+}
+
+async function startCore(options: ControllerOptions, logger: Logger, stops: (() => Promise<void> | void)[]): Promise<Core> {
+  const authority = await loadOrCreateAuthority(join(options.data, 'authority'), clock.now().wallMs);
+  const store = openEmbeddedStore(join(options.data, 'store'));
+  stops.push(() => store.close());
+  const leadership = await takeLeadership(store, {
+    id: newId(),
+    containerPool: options.containerPool,
+    vipPool: options.vipPool,
+    caCertificate: authority.certificate,
+  });
+  await deleteExpiredTokens(store, clock.now().wallMs);
+  const mirror = await startMirror(store, logger);
+  stops.push(() => mirror.close());
+  const records = createRecords({ store, fence: leadership.fence, mirror });
+  const { host, port } = splitAddress(options.livenessListen);
+  const judge = await createLivenessJudge({
+    workerUrl: new URL('./liveness/worker.js', import.meta.url),
+    address: host,
+    port,
+    logger,
+  });
+  stops.push(() => judge.close());
+  const loop = startControlLoop({
+    snapshot: () => mirror.snapshot(),
+    liveness: () => judge.states(),
+    plan,
+    commit: (changes) => records.commit(changes),
+    clock,
+    newId,
+    hash: sha256,
+    logger,
+  });
+  stops.push(() => loop.close());
+  return { options, logger, authority, store, leadership, mirror, records, judge, loop };
+}
+
+/** Nodes whose heartbeats count: all that have joined and said where they are. */
+function watchNodes({ mirror, judge, leadership }: Core): void {
+  const told = new Map<string, string>();
+  const tell = (): void => {
+    const { nodes, facts } = mirror.snapshot();
+    const wanted = [...nodes.keys()].flatMap((nodeId) => {
+      const known = facts.get(nodeId);
+      if (known === undefined) return [];
+      const { address, livenessPort } = known;
+      return [{ nodeId, address, livenessPort, key: livenessKey(leadership.cluster.secret, nodeId) }];
+    });
+    const text = JSON.stringify(wanted.map(({ nodeId, address, livenessPort }) => [nodeId, address, livenessPort]));
+    if (told.get('nodes') === text) return;
+    told.set('nodes', text);
+    judge.setNodes(wanted);
+  };
+  tell();
+  mirror.onChange(tell);
+}
+
+interface Addresses {
+  /** host:port */
+  readonly control: string;
+  /** host:port */
+  readonly join: string;
+}
+
+async function startServers(core: Core, stops: (() => Promise<void> | void)[]): Promise<Addresses> {
+  const { options, logger, authority, mirror, judge, loop } = core;
+  const dispatch = createDispatch({
+    snapshot: () => mirror.snapshot(),
+    revise: (unit) => reviseUnit(unit, sha256),
+    storeStatuses: (statuses) => core.records.putStatuses(statuses),
+    rememberStatus: (status) => {
+      mirror.reportTransient(status);
+    },
+    storeFacts: (facts) => core.records.putFacts(facts),
+    welcome: (nodeId) => ({
+      epoch: core.leadership.cluster.epoch,
+      livenessKey: livenessKey(core.leadership.cluster.secret, nodeId),
+      livenessPort: judge.port,
+      heartbeatIntervalMs,
+    }),
+    clock,
+    logger,
+  });
+  watchNodes(core);
+  mirror.onChange(() => {
+    loop.wake();
+    dispatch.changed();
+  });
+  judge.onChange(() => loop.wake());
+
+  const advertised = options.advertise ?? advertisedHost(options.listen);
+  const identity = await authority.issueServer([advertised], clock.now().wallMs);
+  const tls = { certificate: identity.certificate, key: identity.key, ca: authority.certificate };
+  const joinServer = createServer({ tls: { ...tls, requireClientCertificate: false }, logger });
+  const controlServer = createServer({ tls: { ...tls, requireClientCertificate: true }, logger });
+  const withPort = (port: number): string => (advertised.includes(':') ? `[${advertised}]` : advertised) + `:${String(port)}`;
+  const joinPort = parseAddress(options.joinListen).port;
+  const controlPort = parseAddress(options.listen).port;
+  const addresses: Addresses = { control: withPort(controlPort), join: withPort(joinPort) };
+
+  addJoin(joinServer, core, addresses);
+  addControl(controlServer, createControlService(core, addresses));
+  controlServer.add(dispatchService, {
+    session: (incoming, context) => dispatch.serve(requireRole(context.peer, 'node').commonName, incoming, context.signal),
+    renewCertificate: async ({ certificateRequest }, context) => {
+      const nodeId = requireRole(context.peer, 'node').commonName;
+      if (!mirror.snapshot().nodes.has(nodeId)) throw new FrotaError('forbidden', 'this node is no longer part of the cluster');
+      const certificate = await authority.signNode(certificateRequest, nodeId, clock.now().wallMs);
+      return { certificate, caCertificate: authority.certificate };
+    },
+  });
+  stops.push(() => joinServer.close(), () => controlServer.close());
+  await joinServer.listen(options.joinListen);
+  await controlServer.listen(options.listen);
+  return addresses;
+}
+
+function addJoin(server: RpcServer, core: Core, addresses: Addresses): void {
+  const { authority, mirror, judge, records, store } = core;
+  server.add(joinService, {
+    join: async ({ token, nodeName, certificateRequest }) => {
+      const nowMs = clock.now().wallMs;
+      // Signed before the token is used up: a request that is refused costs nothing.
+      const nodeId = newId();
+      const certificate = await authority.signNode(certificateRequest, nodeId, nowMs);
+      const node = await joinNode(
+        {
+          snapshot: () => mirror.snapshot(),
+          liveness: () => judge.states(),
+          admit: async (given, admitted, replaces) =>
+            records.admitNode(await redemption(store, given, nowMs), admitted, replaces),
+          newId: () => nodeId,
+          clock,
+        },
+        token,
+        nodeName,
+      );
+      return { nodeId: node.id, certificate, caCertificate: authority.certificate, controlAddress: addresses.control };
+    },
+  });
+}
+
+function createControlService(core: Core, addresses: Addresses): Control {
+  const { options, mirror, judge, loop, authority, store, leadership, records } = core;
+  const registry = createRegistryClient({ insecureRegistries: options.insecureRegistry });
+  return createControl({
+    snapshot: () => mirror.snapshot(),
+    liveness: () => judge.states(),
+    reasons: () => loop.reasons(),
+    passed: () => loop.passed(),
+    onChange: (listener, signal) => {
+      const offs = [mirror.onChange(listener), loop.onPass(listener), judge.onChange(listener)];
+      signal.addEventListener('abort', () => {
+        for (const off of offs) off();
+      });
+    },
+    resolveImage: (reference, signal) => {
+      const platform = solePlatform([...mirror.snapshot().facts.values()]);
+      const bounded = AbortSignal.any([signal, AbortSignal.timeout(resolveTimeoutMs)]);
+      return resolveDigest(registry, reference, { signal: bounded, ...(platform === undefined ? {} : { platform }) });
+    },
+    putStack: (name, stack, modRevision) => records.putStack(name, stack, modRevision),
+    createToken: async (ttlMs) => {
+      const { token, record } = await issueToken(store, authority.digest, clock.now().wallMs, ttlMs);
+      return { token, expiresAtMs: record.expiresAtMs };
+    },
+    joinAddress: addresses.join,
+    version: frotaVersion,
+    clusterId: leadership.cluster.id,
+    clock,
+  });
+}
+
+function addControl(server: RpcServer, control: Control): void {
+  const caller = (context: CallContext): Caller => ({
+    name: requireRole(context.peer, 'admin').commonName,
+    signal: context.signal,
+  });
+  server.add(controlService, {
+    apply: async (request, context) => control.apply(request, caller(context)),
+    scale: async (request, context) => control.scale(request, caller(context)),
+    removeStack: async (request, context) => {
+      caller(context);
+      return control.removeStack(request);
+    },
+    listServices: async (request, context) => {
+      caller(context);
+      return Promise.resolve(control.listServices(request));
+    },
+    listTasks: async (request, context) => {
+      caller(context);
+      return Promise.resolve(control.listTasks(request));
+    },
+    listNodes: async (_request, context) => {
+      caller(context);
+      return Promise.resolve(control.listNodes());
+    },
+    watchStack: (request, context) => control.watchStack(request, caller(context)),
+    createJoinToken: async (request, context) => {
+      caller(context);
+      return control.createJoinToken(request);
+    },
+    getVersion: async (_request, context) => {
+      caller(context);
+      return Promise.resolve(control.getVersion());
+    },
+  });
+}
+
+/** With nodes of one platform an image that has nothing for it is refused at apply; with several the node says so. */
+function solePlatform(facts: readonly { os: string; architecture: string }[]): { os: string; architecture: string } | undefined {
+  const [first, ...others] = facts;
+  if (first === undefined) return undefined;
+  const same = others.every(({ os, architecture }) => os === first.os && architecture === first.architecture);
+  return same ? { os: first.os, architecture: first.architecture } : undefined;
+}
+
+function splitAddress(address: string): { host: string; port: number } {
+  return parseAddress(address);
+}
+
+/** Listening everywhere says nothing about how others reach this machine: its first address that is not its own loopback. */
+function advertisedHost(listen: string): string {
+  const { host } = parseAddress(listen);
+  if (host !== '0.0.0.0' && host !== '::') return host;
+  const own = Object.values(networkInterfaces()).flatMap((list) => list ?? []);
+  const reachable = own.find((address) => !address.internal && address.family === 'IPv4');
+  if (reachable !== undefined) return reachable.address;
+  throw new FrotaError('unavailable', 'this machine has no address that others could reach; give one with --advertise');
+}

@@ -1,0 +1,15 @@
+/** Only nodes that are heard now and have told what they are take new tasks. */
+import type { Room } from '../rooms.ts';
+import { countAre, countBy } from './filter.ts';
+import type { Filter } from './filter.ts';
+
+export const readinessFilter: Filter = {
+  passes: ({ state, facts }) => state === 'ready' && facts !== undefined,
+  explain: (refused) => [...countBy(refused, kindOf)].map(([kind, count]) => countAre(count, kind)),
+};
+
+function kindOf({ state }: Room): string {
+  if (state === undefined) return 'not heard yet';
+  // Heard, and refused all the same: it has not said hello.
+  return state === 'ready' ? 'not connected yet' : state;
+}

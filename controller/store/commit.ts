@@ -1,0 +1,89 @@
+/** What a pass of the plan decided, as transactions: one for each change, so that a conflict drops that change only. */
+import { unreachable } from '../../proto/base/assert.ts';
+import { encodeService, encodeTask } from '../../proto/codec/records.ts';
+import { serviceId } from '../../proto/domain/service.ts';
+import type { Change } from '../plan/snapshot.ts';
+import { nodeKey, serviceKey, statusKey, taskKey } from './keys.ts';
+import type { Compare, Store, Transaction } from './store.ts';
+
+/**
+ * A record this controller wrote when it began to lead (the cluster's, with the raised epoch). Whoever leads next
+ * writes it again, so that everything an earlier leader still commits fails.
+ */
+export interface Fence {
+  readonly key: string;
+  readonly modRevision: number;
+}
+
+export interface CommitOutcome {
+  readonly committed: number;
+  readonly conflicts: number;
+  /** The highest revision a change was written at; 0 if none was. The snapshot shows all of them from there on. */
+  readonly revision: number;
+  /** Another controller has taken over: nothing this one commits will be accepted any more. */
+  readonly superseded: boolean;
+}
+
+/** Transactions in one call: the store writes them in one go, and others must get their turn. */
+const maxTransactionsPerCall = 500;
+
+/** @throws FrotaError as `Store.commit`; chunks before the failed one are then durable, and the next pass sees them. */
+export async function commitChanges(store: Store, changes: readonly Change[], fence?: Fence): Promise<CommitOutcome> {
+  let committed = 0;
+  let conflicts = 0;
+  let revision = 0;
+  let superseded = false;
+  for (let next = 0; next < changes.length; next += maxTransactionsPerCall) {
+    const chunk = changes.slice(next, next + maxTransactionsPerCall);
+    for (const result of await store.commit(chunk.map((change) => transactionOf(change, fence)))) {
+      if (result.kind === 'committed') {
+        committed += 1;
+        revision = Math.max(revision, result.revision);
+      } else {
+        conflicts += 1;
+        superseded ||= fence !== undefined && result.keys.includes(fence.key);
+      }
+    }
+  }
+  return { committed, conflicts, revision, superseded };
+}
+
+export function transactionOf(change: Change, fence?: Fence): Transaction {
+  const { compares, operations } = unfenced(change);
+  return { compares: fence === undefined ? compares : [...compares, fence], operations };
+}
+
+function unfenced(change: Change): Transaction {
+  switch (change.kind) {
+    case 'put-service': {
+      const key = serviceKey(serviceId(change.service.stack, change.service.name));
+      return {
+        compares: [{ key, modRevision: change.modRevision }],
+        operations: [{ kind: 'put', key, value: encodeService(change.service) }],
+      };
+    }
+    case 'delete-service': {
+      const key = serviceKey(change.id);
+      return { compares: [{ key, modRevision: change.modRevision }], operations: [{ kind: 'delete', key }] };
+    }
+    case 'put-task': {
+      const key = taskKey(change.task.id);
+      const compares: Compare[] = [{ key, modRevision: change.modRevision }];
+      const { node } = change;
+      if (node !== undefined) compares.push({ key: nodeKey(node.id), modRevision: node.modRevision });
+      return { compares, operations: [{ kind: 'put', key, value: encodeTask(change.task) }] };
+    }
+    case 'delete-task': {
+      const key = taskKey(change.id);
+      return {
+        compares: [{ key, modRevision: change.modRevision }],
+        operations: [
+          { kind: 'delete', key },
+          { kind: 'delete', key: statusKey(change.id) },
+        ],
+      };
+    }
+    default:
+      return unreachable(change);
+  }
+}

@@ -1,0 +1,38 @@
+/** The keys of all stored records: built and parsed here and nowhere else. */
+
+export const clusterKey = 'cluster';
+export const stackKey = (name: string): string => `stacks/${name}`;
+/** `id`: `stack/service`. */
+export const serviceKey = (id: string): string => `services/${id}`;
+export const taskKey = (id: string): string => `tasks/${id}`;
+export const statusKey = (taskId: string): string => `statuses/${taskId}`;
+export const nodeKey = (id: string): string => `nodes/${id}`;
+export const factsKey = (nodeId: string): string => `facts/${nodeId}`;
+export const tokenKey = (id: string): string => `tokens/${id}`;
+
+const kindsByPrefix = {
+  stacks: 'stack',
+  services: 'service',
+  tasks: 'task',
+  statuses: 'status',
+  nodes: 'node',
+  facts: 'facts',
+  tokens: 'token',
+} as const;
+
+export type RecordKind = (typeof kindsByPrefix)[keyof typeof kindsByPrefix];
+
+/** `id` is what comes after the first `/`: for services `stack/service`. */
+export type RecordKey = { readonly kind: 'cluster' } | { readonly kind: RecordKind; readonly id: string };
+
+/** Undefined for a key of none of these forms: another version's, perhaps. */
+export function parseKey(key: string): RecordKey | undefined {
+  if (key === clusterKey) return { kind: 'cluster' };
+  const slash = key.indexOf('/');
+  const prefix = key.slice(0, slash);
+  const id = key.slice(slash + 1);
+  if (slash === -1 || id === '' || !isPrefix(prefix)) return undefined;
+  return { kind: kindsByPrefix[prefix], id };
+}
+
+const isPrefix = (text: string): text is keyof typeof kindsByPrefix => Object.hasOwn(kindsByPrefix, text);

@@ -1,0 +1,182 @@
+/** The store's records, decoded, as one snapshot: what the mirror keeps. Synchronous and without I/O. */
+import { describeError } from '../../proto/base/errors.ts';
+import type { Logger } from '../../proto/base/log.ts';
+import {
+  decodeClusterRecord,
+  decodeNode,
+  decodeNodeFacts,
+  decodeService,
+  decodeStack,
+  decodeTask,
+  decodeTaskStatus,
+} from '../../proto/codec/records.ts';
+import type { Node, NodeFacts } from '../../proto/domain/node.ts';
+import type { Service, Stack } from '../../proto/domain/service.ts';
+import { isEnded, taskStateRank } from '../../proto/domain/task.ts';
+import type { Task, TaskStatus } from '../../proto/domain/task.ts';
+import type { Snapshot, Stored } from '../plan/snapshot.ts';
+import { parseKey } from './keys.ts';
+import type { RecordKey } from './keys.ts';
+import { createSharedMap } from './shared-map.ts';
+import type { SharedMap } from './shared-map.ts';
+import type { Entry, Range, WatchBatch } from './store.ts';
+
+export interface Picture {
+  snapshot(): Snapshot;
+  /** As `snapshot().revision`, without taking a snapshot. */
+  revision(): number;
+  apply(batch: WatchBatch): void;
+  /** Everything anew; what did not change stays the same object. */
+  replace(range: Range): void;
+  /** @returns whether it is news: the task exists and neither the store nor an earlier report is further. */
+  reportTransient(status: TaskStatus): boolean;
+  /** By key: records that could not be decoded and are therefore missing, with the reason. */
+  unreadable(): ReadonlyMap<string, string>;
+}
+
+interface Rooms {
+  readonly stack: SharedMap<Stored<Stack>>;
+  readonly service: SharedMap<Stored<Service>>;
+  readonly task: SharedMap<Stored<Task>>;
+  readonly node: SharedMap<Stored<Node>>;
+  readonly facts: SharedMap<NodeFacts>;
+}
+
+export function createPicture(logger: Logger): Picture {
+  const rooms: Rooms = {
+    stack: createSharedMap(),
+    service: createSharedMap(),
+    task: createSharedMap(),
+    node: createSharedMap(),
+    facts: createSharedMap(),
+  };
+  const statuses = createStatuses();
+  const revisions = new Map<string, number>();
+  const unreadable = new Map<string, string>();
+  let pools = { containerPool: '', vipPool: '' };
+  let revision = 0;
+  let current: Snapshot | undefined;
+
+  function put(entry: Entry): void {
+    if (revisions.get(entry.key) === entry.modRevision) return;
+    revisions.set(entry.key, entry.modRevision);
+    const key = parseKey(entry.key);
+    if (key === undefined) return;
+    try {
+      store(key, entry);
+      unreadable.delete(entry.key);
+    } catch (error) {
+      const reason = describeError(error);
+      logger.error({ key: entry.key, bytes: entry.value.length, error: reason }, 'stored record is unreadable; left out');
+      drop(key);
+      unreadable.set(entry.key, reason);
+    }
+  }
+
+  function store(key: RecordKey, { value, modRevision }: Entry): void {
+    if (key.kind === 'cluster') {
+      const { containerPool, vipPool } = decodeClusterRecord(value);
+      pools = { containerPool, vipPool };
+    } else if (key.kind === 'stack') rooms.stack.set(key.id, { value: decodeStack(value), modRevision });
+    else if (key.kind === 'service') rooms.service.set(key.id, { value: decodeService(value), modRevision });
+    else if (key.kind === 'task') rooms.task.set(key.id, { value: decodeTask(value), modRevision });
+    else if (key.kind === 'node') rooms.node.set(key.id, { value: decodeNode(value), modRevision });
+    else if (key.kind === 'facts') rooms.facts.set(key.id, decodeNodeFacts(value));
+    else if (key.kind === 'status') statuses.store(key.id, decodeTaskStatus(value));
+  }
+
+  function drop(key: RecordKey): void {
+    if (key.kind === 'cluster' || key.kind === 'token') return;
+    if (key.kind === 'status') statuses.drop(key.id);
+    else rooms[key.kind].delete(key.id);
+    if (key.kind === 'task') statuses.forget(key.id);
+  }
+
+  function remove(key: string): void {
+    revisions.delete(key);
+    unreadable.delete(key);
+    const parsed = parseKey(key);
+    if (parsed !== undefined) drop(parsed);
+  }
+
+  function moveTo(next: number): void {
+    revision = next;
+    current = undefined;
+  }
+
+  return {
+    snapshot: () =>
+      (current ??= {
+        revision,
+        ...pools,
+        stacks: rooms.stack.share(),
+        services: rooms.service.share(),
+        tasks: rooms.task.share(),
+        statuses: statuses.share(),
+        nodes: rooms.node.share(),
+        facts: rooms.facts.share(),
+      }),
+    revision: () => revision,
+    apply: (batch) => {
+      for (const change of batch.changes) {
+        if (change.kind === 'put') put(change.entry);
+        else remove(change.key);
+      }
+      moveTo(batch.revision);
+    },
+    replace: (range) => {
+      const present = new Set(range.entries.map(({ key }) => key));
+      for (const key of [...revisions.keys()]) if (!present.has(key)) remove(key);
+      for (const entry of range.entries) put(entry);
+      moveTo(range.revision);
+    },
+    reportTransient: (status) => {
+      if (!rooms.task.has(status.taskId) || !statuses.report(status)) return false;
+      moveTo(revision);
+      return true;
+    },
+    unreadable: () => new Map(unreadable),
+  };
+}
+
+/** Stored statuses, and over them those that live in memory only, as one map. */
+function createStatuses() {
+  const shown = createSharedMap<TaskStatus>();
+  const stored = new Map<string, TaskStatus>();
+  const transient = new Map<string, TaskStatus>();
+  const rank = (status: TaskStatus | undefined): number => (status === undefined ? -1 : taskStateRank(status.state));
+
+  function show(id: string): void {
+    const status = transient.get(id) ?? stored.get(id);
+    if (status === undefined) shown.delete(id);
+    else shown.set(id, status);
+  }
+
+  return {
+    share: () => shown.share(),
+    store: (id: string, status: TaskStatus): void => {
+      stored.set(id, status);
+      if (rank(status) >= rank(transient.get(id))) transient.delete(id);
+      show(id);
+    },
+    drop: (id: string): void => {
+      stored.delete(id);
+      show(id);
+    },
+    /** The task is gone; a stored status goes by its own key. */
+    forget: (id: string): void => {
+      transient.delete(id);
+      show(id);
+    },
+    /** Within one state the text may change (`pulling 12.3 of 81.0 MB`); an end is final. */
+    report: (status: TaskStatus): boolean => {
+      const { taskId: id } = status;
+      const shownNow = shown.get(id);
+      if (shownNow !== undefined && isEnded(shownNow.state)) return false;
+      if (rank(status) <= rank(stored.get(id)) || rank(status) < rank(transient.get(id))) return false;
+      transient.set(id, status);
+      show(id);
+      return true;
+    },
+  };
+}

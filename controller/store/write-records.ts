@@ -1,0 +1,94 @@
+/** What the rest of the controller writes, record by record: fenced, and shown by the mirror before it is called done. */
+import { FrotaError } from '../../proto/base/errors.ts';
+import { encodeNode, encodeNodeFacts, encodeStack, encodeTaskStatus } from '../../proto/codec/records.ts';
+import type { Node, NodeFacts } from '../../proto/domain/node.ts';
+import type { Stack } from '../../proto/domain/service.ts';
+import type { TaskStatus } from '../../proto/domain/task.ts';
+import type { Change, Stored } from '../plan/snapshot.ts';
+import { commitChanges } from './commit.ts';
+import type { CommitOutcome, Fence } from './commit.ts';
+import { factsKey, nodeKey, stackKey, statusKey, taskKey } from './keys.ts';
+import type { Mirror } from './mirror.ts';
+import type { Operation, Store, Transaction } from './store.ts';
+
+export interface Records {
+  /** The plan's changes. Resolves when the snapshot shows those that were committed. */
+  commit(changes: readonly Change[]): Promise<CommitOutcome>;
+  /** Puts or (undefined) deletes a stack if it still has `modRevision`. False: somebody was first. */
+  putStack(name: string, stack: Stack | undefined, modRevision: number): Promise<boolean>;
+  /** Durable when it resolves. A status whose task is gone is dropped. */
+  putStatuses(statuses: readonly TaskStatus[]): Promise<void>;
+  /** Writes only what is new. */
+  putFacts(facts: NodeFacts): Promise<void>;
+  /** Uses up the token (`redemption`) and records the node in its place, all or nothing. */
+  admitNode(redemption: Transaction, node: Node, replaces: Stored<Node> | undefined): Promise<'admitted' | 'conflict'>;
+}
+
+/** The plan changes a task a few times in its life; more conflicts in a row than this are a sign of something else. */
+const maxStatusRounds = 10;
+
+export function createRecords({ store, fence, mirror }: { store: Store; fence: Fence; mirror: Mirror }): Records {
+  async function write(transactions: readonly Transaction[]): Promise<readonly boolean[]> {
+    const fenced = transactions.map(({ compares, operations }) => ({ compares: [...compares, fence], operations }));
+    const results = await store.commit(fenced);
+    if (results.some((result) => result.kind === 'conflict' && result.keys.includes(fence.key))) {
+      throw new FrotaError('conflict', 'another controller has taken over this cluster; this one writes nothing any more');
+    }
+    const revisions = results.map((result) => (result.kind === 'committed' ? result.revision : 0));
+    await mirror.waitForRevision(Math.max(0, ...revisions));
+    return results.map((result) => result.kind === 'committed');
+  }
+
+  return {
+    commit: async (changes) => {
+      const outcome = await commitChanges(store, changes, fence);
+      if (outcome.superseded) {
+        throw new FrotaError('conflict', 'another controller has taken over this cluster; this one decides nothing any more');
+      }
+      await mirror.waitForRevision(outcome.revision);
+      return outcome;
+    },
+    putStack: async (name, stack, modRevision) => {
+      const key = stackKey(name);
+      const operation: Operation =
+        stack === undefined ? { kind: 'delete', key } : { kind: 'put', key, value: encodeStack(stack) };
+      const [committed] = await write([{ compares: [{ key, modRevision }], operations: [operation] }]);
+      return committed === true;
+    },
+    putStatuses: async (statuses) => {
+      let remaining = statuses;
+      for (let round = 0; round < maxStatusRounds && remaining.length > 0; round += 1) {
+        const { tasks } = mirror.snapshot();
+        const known = remaining.filter(({ taskId }) => tasks.has(taskId));
+        const done = await write(known.map((status) => statusTransaction(status, tasks.get(status.taskId)?.modRevision ?? 0)));
+        // A task that changed meanwhile (it is to be stopped, say) is tried again as it is now.
+        remaining = known.filter((_status, index) => done[index] !== true);
+      }
+      if (remaining.length > 0) throw new FrotaError('conflict', 'task records keep changing; the agent tells their status again');
+    },
+    putFacts: async (facts) => {
+      const known = mirror.snapshot().facts.get(facts.nodeId);
+      const value = encodeNodeFacts(facts);
+      if (known !== undefined && Buffer.from(encodeNodeFacts(known)).equals(value)) return;
+      await write([{ compares: [], operations: [{ kind: 'put', key: factsKey(facts.nodeId), value }] }]);
+    },
+    admitNode: async (redemption, node, replaces) => {
+      const compares = [...redemption.compares, { key: nodeKey(node.id), modRevision: 0 }];
+      const operations: Operation[] = [...redemption.operations, { kind: 'put', key: nodeKey(node.id), value: encodeNode(node) }];
+      if (replaces !== undefined) {
+        compares.push({ key: nodeKey(replaces.value.id), modRevision: replaces.modRevision });
+        operations.push({ kind: 'delete', key: nodeKey(replaces.value.id) }, { kind: 'delete', key: factsKey(replaces.value.id) });
+      }
+      const [committed] = await write([{ compares, operations }]);
+      return committed === true ? 'admitted' : 'conflict';
+    },
+  };
+}
+
+/** Compares the task: one that is deleted at this moment would leave its status behind for ever. */
+function statusTransaction(status: TaskStatus, taskRevision: number): Transaction {
+  return {
+    compares: [{ key: taskKey(status.taskId), modRevision: taskRevision }],
+    operations: [{ kind: 'put', key: statusKey(status.taskId), value: encodeTaskStatus(status) }],
+  };
+}

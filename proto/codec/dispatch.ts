@@ -1,0 +1,224 @@
+/** Messages of the Join and Dispatch services: their shapes in the domain's terms, and their codecs. */
+import { unreachable } from '../base/assert.ts';
+import { FrotaError } from '../base/errors.ts';
+import type { NodeFacts } from '../domain/node.ts';
+import type { Health, TaskState } from '../domain/task.ts';
+import { unitChangeFromWire, unitChangeToWire } from './assignment.ts';
+import type { UnitChange } from './assignment.ts';
+import { healthEnum, taskStateEnum } from './enums.ts';
+import { nodeFactsFromWire, nodeFactsToWire } from './node.ts';
+import * as w from './wire.ts';
+import type { Codec, Received, Sent } from './wire.ts';
+
+export interface JoinRequest {
+  readonly token: string;
+  readonly nodeName: string;
+  /** PKCS #10, DER. */
+  readonly certificateRequest: Uint8Array;
+}
+export interface JoinReply {
+  readonly nodeId: string;
+  /** PEM. */
+  readonly certificate: string;
+  /** PEM. */
+  readonly caCertificate: string;
+  /** host:port */
+  readonly controlAddress: string;
+}
+export interface RenewCertificateRequest {
+  /** PKCS #10, DER. */
+  readonly certificateRequest: Uint8Array;
+}
+/** Both PEM. */
+export interface RenewCertificateReply {
+  readonly certificate: string;
+  readonly caCertificate: string;
+}
+export interface HeldUnit {
+  readonly key: string;
+  readonly revision: string;
+}
+/** Times are milliseconds before this message was sent; the controller places them on its own clock. */
+export interface StatusReport {
+  readonly taskId: string;
+  readonly state: TaskState;
+  readonly health: Health;
+  readonly sinceAgoMs: number;
+  readonly startedAgoMs?: number;
+  readonly finishedAgoMs?: number;
+  readonly address?: string;
+  readonly exitCode?: number;
+  readonly reason?: string;
+}
+
+/** Agent → controller. `hello` is the first message and only the first. */
+export type AgentMessage =
+  | {
+      readonly kind: 'hello';
+      readonly facts: NodeFacts;
+      /** 16 random bytes, new at each start of the agent. */
+      readonly bootId: Uint8Array;
+      readonly held: readonly HeldUnit[];
+    }
+  | { readonly kind: 'statuses'; readonly sequence: number; readonly reports: readonly StatusReport[] };
+
+export interface Welcome {
+  readonly kind: 'welcome';
+  readonly epoch: number;
+  readonly nodeId: string;
+  readonly nodeName: string;
+  readonly subnet: string;
+  readonly livenessKey: Uint8Array;
+  /** UDP, at the address of this connection. */
+  readonly livenessPort: number;
+  readonly heartbeatIntervalMs: number;
+}
+
+/** Controller → agent. `welcome` is the first message and only the first; `synced`: all that differed has been sent. */
+export type ControllerMessage =
+  | Welcome
+  | UnitChange
+  | { readonly kind: 'ack'; readonly sequence: number }
+  | { readonly kind: 'synced' };
+
+export const joinRequest: Codec<JoinRequest> = w.messageCodec(
+  'JoinRequest',
+  ({ token, nodeName, certificateRequest }) => ({ token, nodeName, certificateRequest }),
+  (wire) => ({
+    token: wire.token,
+    nodeName: wire.nodeName,
+    certificateRequest: w.ownBytes(wire.certificateRequest),
+  }),
+);
+
+export const joinReply: Codec<JoinReply> = w.messageCodec(
+  'JoinReply',
+  ({ nodeId, certificate, caCertificate, controlAddress }) => ({ nodeId, certificate, caCertificate, controlAddress }),
+  ({ nodeId, certificate, caCertificate, controlAddress }) => ({ nodeId, certificate, caCertificate, controlAddress }),
+);
+
+export const renewCertificateRequest: Codec<RenewCertificateRequest> = w.messageCodec(
+  'RenewCertificateRequest',
+  ({ certificateRequest }) => ({ certificateRequest }),
+  (wire) => ({ certificateRequest: w.ownBytes(wire.certificateRequest) }),
+);
+
+export const renewCertificateReply: Codec<RenewCertificateReply> = w.messageCodec(
+  'RenewCertificateReply',
+  ({ certificate, caCertificate }) => ({ certificate, caCertificate }),
+  ({ certificate, caCertificate }) => ({ certificate, caCertificate }),
+);
+
+const reportToWire = (value: StatusReport): Sent<'StatusReport'> => ({
+  taskId: value.taskId,
+  state: taskStateEnum.toWire(value.state),
+  health: healthEnum.toWire(value.health),
+  sinceAgoMs: w.long(value.sinceAgoMs, 'StatusReport.since_ago_ms'),
+  startedAgoMs: w.optionalLong(value.startedAgoMs, 'StatusReport.started_ago_ms'),
+  finishedAgoMs: w.optionalLong(value.finishedAgoMs, 'StatusReport.finished_ago_ms'),
+  address: value.address ?? null,
+  exitCode: value.exitCode === undefined ? null : w.int32(value.exitCode, 'StatusReport.exit_code'),
+  reason: value.reason ?? null,
+});
+
+const reportFromWire = (wire: Received<'StatusReport'>): StatusReport =>
+  w.fields<StatusReport>({
+    taskId: w.name(wire.taskId, 'StatusReport.task_id'),
+    state: taskStateEnum.fromWire(wire.state, 'StatusReport.state'),
+    health: healthEnum.fromWire(wire.health, 'StatusReport.health'),
+    sinceAgoMs: w.fromLong(wire.sinceAgoMs, 'StatusReport.since_ago_ms'),
+    startedAgoMs: w.fromOptionalLong(wire.startedAgoMs, 'StatusReport.started_ago_ms'),
+    finishedAgoMs: w.fromOptionalLong(wire.finishedAgoMs, 'StatusReport.finished_ago_ms'),
+    address: wire.address ?? undefined,
+    exitCode: wire.exitCode ?? undefined,
+    reason: wire.reason ?? undefined,
+  });
+
+function agentMessageToWire(message: AgentMessage): Sent<'AgentMessage'> {
+  switch (message.kind) {
+    case 'hello': {
+      const held = message.held.map(({ key, revision }) => ({ key, revision }));
+      return { hello: { facts: nodeFactsToWire(message.facts), bootId: message.bootId, held }, statuses: null };
+    }
+    case 'statuses': {
+      const sequence = w.long(message.sequence, 'StatusBatch.sequence');
+      return { hello: null, statuses: { sequence, reports: message.reports.map(reportToWire) } };
+    }
+    default:
+      return unreachable(message);
+  }
+}
+
+function agentMessageFromWire({ hello, statuses }: Received<'AgentMessage'>): AgentMessage {
+  if (hello !== null) {
+    return {
+      kind: 'hello',
+      facts: nodeFactsFromWire(w.required(hello.facts, 'AgentHello.facts')),
+      bootId: w.ownBytes(hello.bootId),
+      held: hello.held.map(({ key, revision }) => ({ key, revision })),
+    };
+  }
+  if (statuses !== null) {
+    const sequence = w.fromLong(statuses.sequence, 'StatusBatch.sequence');
+    return { kind: 'statuses', sequence, reports: statuses.reports.map(reportFromWire) };
+  }
+  throw new FrotaError('corrupt', 'AgentMessage.message is missing or of a later version');
+}
+
+export const agentMessage: Codec<AgentMessage> = w.messageCodec(
+  'AgentMessage',
+  agentMessageToWire,
+  agentMessageFromWire,
+);
+
+const welcomeToWire = (value: Welcome): Sent<'Welcome'> => ({
+  epoch: w.long(value.epoch, 'Welcome.epoch'),
+  nodeId: value.nodeId,
+  nodeName: value.nodeName,
+  subnet: value.subnet,
+  livenessKey: value.livenessKey,
+  livenessPort: w.uint32(value.livenessPort, 'Welcome.liveness_port'),
+  heartbeatIntervalMs: w.uint32(value.heartbeatIntervalMs, 'Welcome.heartbeat_interval_ms'),
+});
+
+const welcomeFromWire = (wire: Received<'Welcome'>): Welcome => ({
+  kind: 'welcome',
+  epoch: w.fromLong(wire.epoch, 'Welcome.epoch'),
+  nodeId: w.name(wire.nodeId, 'Welcome.node_id'),
+  nodeName: w.name(wire.nodeName, 'Welcome.node_name'),
+  subnet: w.name(wire.subnet, 'Welcome.subnet'),
+  livenessKey: w.ownBytes(wire.livenessKey),
+  livenessPort: wire.livenessPort,
+  heartbeatIntervalMs: wire.heartbeatIntervalMs,
+});
+
+function controllerMessageToWire(message: ControllerMessage): Sent<'ControllerMessage'> {
+  const none = { welcome: null, change: null, ack: null, synced: null };
+  switch (message.kind) {
+    case 'welcome':
+      return { ...none, welcome: welcomeToWire(message) };
+    case 'unit':
+    case 'removed':
+      return { ...none, change: unitChangeToWire(message) };
+    case 'ack':
+      return { ...none, ack: { sequence: w.long(message.sequence, 'StatusAck.sequence') } };
+    case 'synced':
+      return { ...none, synced: {} };
+    default:
+      return unreachable(message);
+  }
+}
+
+function controllerMessageFromWire(wire: Received<'ControllerMessage'>): ControllerMessage {
+  if (wire.welcome !== null) return welcomeFromWire(wire.welcome);
+  if (wire.change !== null) return unitChangeFromWire(wire.change);
+  if (wire.ack !== null) return { kind: 'ack', sequence: w.fromLong(wire.ack.sequence, 'StatusAck.sequence') };
+  if (wire.synced !== null) return { kind: 'synced' };
+  throw new FrotaError('corrupt', 'ControllerMessage.message is missing or of a later version');
+}
+
+export const controllerMessage: Codec<ControllerMessage> = w.messageCodec(
+  'ControllerMessage',
+  controllerMessageToWire,
+  controllerMessageFromWire,
+);

@@ -1,0 +1,87 @@
+/** String unions in the domain, numbers on the wire. A member forgotten on either side does not compile. */
+import { FrotaError } from '../base/errors.ts';
+import type { Availability, NodeState } from '../domain/node.ts';
+import type { Protocol, RestartPolicy } from '../domain/service.ts';
+import type { DesiredState, Health, TaskState } from '../domain/task.ts';
+import { frota } from '../gen/frota.js';
+
+const wire = frota.v1;
+
+export interface EnumConverter<Domain extends string, Wire extends number> {
+  toWire(value: Domain): Wire;
+  /** @throws FrotaError `corrupt` for UNSPECIFIED and for numbers of a later version. */
+  fromWire(value: Wire, where: string): Domain;
+}
+
+/** Every number in `Wire` but 0 (UNSPECIFIED) must be in the table: what is left over is asked for as an argument. */
+function enumConverter<Domain extends string, Wire extends number>() {
+  return <const Table extends Record<Domain, Wire>>(
+    table: Table,
+    ...forgotten: [Exclude<`${Wire}`, `${Table[Domain]}` | '0'>] extends [never] ? [] : [missing: never]
+  ): EnumConverter<Domain, Wire> => {
+    void forgotten;
+    const byNumber = new Map<number, Domain>(Object.entries<Wire>(table).map(([key, number]) => [number, key as Domain]));
+    return {
+      toWire: (value) => table[value],
+      fromWire: (value, where) => {
+        const found = byNumber.get(value);
+        if (found === undefined) throw new FrotaError('corrupt', `${where} has the unknown value ${String(value)}`);
+        return found;
+      },
+    };
+  };
+}
+
+export const protocolEnum = enumConverter<Protocol, frota.v1.Protocol>()({
+  tcp: wire.Protocol.PROTOCOL_TCP,
+  udp: wire.Protocol.PROTOCOL_UDP,
+});
+
+export const restartConditionEnum = enumConverter<RestartPolicy['condition'], frota.v1.RestartCondition>()({
+  any: wire.RestartCondition.RESTART_CONDITION_ANY,
+  'on-failure': wire.RestartCondition.RESTART_CONDITION_ON_FAILURE,
+  none: wire.RestartCondition.RESTART_CONDITION_NONE,
+});
+
+export const taskStateEnum = enumConverter<TaskState, frota.v1.TaskState>()({
+  new: wire.TaskState.TASK_STATE_NEW,
+  pending: wire.TaskState.TASK_STATE_PENDING,
+  assigned: wire.TaskState.TASK_STATE_ASSIGNED,
+  accepted: wire.TaskState.TASK_STATE_ACCEPTED,
+  preparing: wire.TaskState.TASK_STATE_PREPARING,
+  ready: wire.TaskState.TASK_STATE_READY,
+  starting: wire.TaskState.TASK_STATE_STARTING,
+  running: wire.TaskState.TASK_STATE_RUNNING,
+  complete: wire.TaskState.TASK_STATE_COMPLETE,
+  shutdown: wire.TaskState.TASK_STATE_SHUTDOWN,
+  failed: wire.TaskState.TASK_STATE_FAILED,
+  rejected: wire.TaskState.TASK_STATE_REJECTED,
+  remove: wire.TaskState.TASK_STATE_REMOVE,
+  orphaned: wire.TaskState.TASK_STATE_ORPHANED,
+});
+
+export const desiredStateEnum = enumConverter<DesiredState, frota.v1.DesiredState>()({
+  running: wire.DesiredState.DESIRED_STATE_RUNNING,
+  shutdown: wire.DesiredState.DESIRED_STATE_SHUTDOWN,
+  remove: wire.DesiredState.DESIRED_STATE_REMOVE,
+});
+
+export const healthEnum = enumConverter<Health, frota.v1.Health>()({
+  none: wire.Health.HEALTH_NONE,
+  starting: wire.Health.HEALTH_STARTING,
+  healthy: wire.Health.HEALTH_HEALTHY,
+  unhealthy: wire.Health.HEALTH_UNHEALTHY,
+});
+
+export const availabilityEnum = enumConverter<Availability, frota.v1.Availability>()({
+  active: wire.Availability.AVAILABILITY_ACTIVE,
+  pause: wire.Availability.AVAILABILITY_PAUSE,
+  drain: wire.Availability.AVAILABILITY_DRAIN,
+});
+
+export const nodeStateEnum = enumConverter<NodeState, frota.v1.NodeState>()({
+  ready: wire.NodeState.NODE_STATE_READY,
+  suspect: wire.NodeState.NODE_STATE_SUSPECT,
+  unreachable: wire.NodeState.NODE_STATE_UNREACHABLE,
+  down: wire.NodeState.NODE_STATE_DOWN,
+});

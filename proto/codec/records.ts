@@ -1,0 +1,38 @@
+/** The stored records as bytes. Encoding is deterministic: equal values give equal bytes. */
+import { clusterFromWire, clusterToWire, joinTokenFromWire, joinTokenToWire } from './node.ts';
+import { nodeFactsFromWire, nodeFactsToWire, nodeFromWire, nodeToWire } from './node.ts';
+import { serviceFromWire, serviceToWire, stackFromWire, stackToWire } from './service.ts';
+import { templateFromWire, templateToWire } from './service.ts';
+import { taskFromWire, taskStatusFromWire, taskStatusToWire, taskToWire } from './task.ts';
+import { messageCodec } from './wire.ts';
+
+/** Not a record by itself: `Task.templateHash` is the hash of these bytes. */
+export const { encode: encodeTaskTemplate, decode: decodeTaskTemplate } = messageCodec(
+  'TaskTemplate',
+  templateToWire,
+  templateFromWire,
+);
+export const { encode: encodeStack, decode: decodeStack } = messageCodec('Stack', stackToWire, stackFromWire);
+export const { encode: encodeService, decode: decodeService } = messageCodec('Service', serviceToWire, serviceFromWire);
+export const { encode: encodeTask, decode: decodeTask } = messageCodec('Task', taskToWire, taskFromWire);
+export const { encode: encodeTaskStatus, decode: decodeTaskStatus } = messageCodec(
+  'TaskStatus',
+  taskStatusToWire,
+  taskStatusFromWire,
+);
+export const { encode: encodeNode, decode: decodeNode } = messageCodec('Node', nodeToWire, nodeFromWire);
+export const { encode: encodeNodeFacts, decode: decodeNodeFacts } = messageCodec(
+  'NodeFacts',
+  nodeFactsToWire,
+  nodeFactsFromWire,
+);
+export const { encode: encodeJoinTokenRecord, decode: decodeJoinTokenRecord } = messageCodec(
+  'JoinTokenRecord',
+  joinTokenToWire,
+  joinTokenFromWire,
+);
+export const { encode: encodeClusterRecord, decode: decodeClusterRecord } = messageCodec(
+  'ClusterRecord',
+  clusterToWire,
+  clusterFromWire,
+);

@@ -1,0 +1,229 @@
+/** A client of image registries (OCI distribution-spec, "Pull"): manifests and blobs, nothing else. */
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { FrotaError } from '../base/errors.ts';
+import { Authorization, parseChallenges } from './authorization.ts';
+import type { CredentialProvider } from './authorization.ts';
+import { readBlobFrom } from './blob-download.ts';
+import { algorithmOf, digestOf, isDigest } from './digest.ts';
+import { insecureRegistries } from './insecure-registries.ts';
+import { maxManifestBytes } from './manifest.ts';
+import type { Descriptor } from './manifest.ts';
+import { acceptedManifestTypes } from './media-types.ts';
+import { formatReference, repositoryName, versionOf } from './reference.ts';
+import type { ImageReference } from './reference.ts';
+import { defaultRetryPolicy, retryAfterMs, withRetries } from './retry.ts';
+import type { Outcome, RetryPolicy } from './retry.ts';
+import { registryError } from './registry-error.ts';
+import { Transport, drain, headerOf } from './transport.ts';
+import type { HttpResponse } from './transport.ts';
+import { transportFailure } from './transport-failure.ts';
+
+export interface RegistryClientOptions {
+  /** `host`, `host:port` or CIDR; loopback is always included. See `insecureRegistries`. */
+  readonly insecureRegistries?: readonly string[];
+  /** Default: anonymous pulls. */
+  readonly credentials?: CredentialProvider;
+  readonly retry?: RetryPolicy;
+}
+
+export interface RegistryManifest {
+  readonly bytes: Buffer;
+  /** As the registry says; empty when it says nothing. */
+  readonly mediaType: string;
+  /** Of `bytes`, computed here. */
+  readonly digest: string;
+}
+
+/**
+ * All methods throw FrotaError: `not-found`, `unauthenticated`, `unavailable` (not reachable or failing, after
+ * retries), `corrupt` (bytes do not match their digest or size), `exhausted` (larger than allowed), `cancelled`.
+ */
+export interface RegistryClient {
+  /** The manifest or index, verified against the reference's digest if it has one; at most `maxManifestBytes`. */
+  getManifest(reference: ImageReference, options: { signal: AbortSignal }): Promise<RegistryManifest>;
+  /** The digest of the manifest or index without its bytes; undefined when the registry does not say. */
+  headManifest(reference: ImageReference, options: { signal: AbortSignal }): Promise<string | undefined>;
+  /**
+   * The bytes of a blob from `offset` on, in order; resumed where they broke off. The length is checked (`corrupt`),
+   * the digest is the reader's to check.
+   */
+  readBlob(
+    reference: ImageReference,
+    blob: Descriptor,
+    options: { signal: AbortSignal; offset?: number },
+  ): AsyncGenerator<Buffer, void, undefined>;
+  /** Breaks off what is under way. */
+  close(): Promise<void>;
+}
+
+/** What a request is for, in messages. */
+interface Subject {
+  readonly reference: ImageReference;
+  readonly what: 'manifest' | 'blob';
+}
+
+const rateLimitStatus = 429;
+const timeoutStatus = 408;
+
+export function createRegistryClient(options: RegistryClientOptions = {}): RegistryClient {
+  const transport = new Transport(insecureRegistries(options.insecureRegistries ?? []));
+  const authorization = new Authorization(transport, options.credentials ?? (() => Promise.resolve(undefined)));
+  return new HttpRegistryClient(transport, authorization, options.retry ?? defaultRetryPolicy);
+}
+
+class HttpRegistryClient implements RegistryClient {
+  private readonly transport: Transport;
+  private readonly authorization: Authorization;
+  private readonly policy: RetryPolicy;
+
+  constructor(transport: Transport, authorization: Authorization, policy: RetryPolicy) {
+    this.transport = transport;
+    this.authorization = authorization;
+    this.policy = policy;
+  }
+
+  async getManifest(reference: ImageReference, { signal }: { signal: AbortSignal }): Promise<RegistryManifest> {
+    return withRetries(this.policy, signal, (limited) =>
+      this.attempt(reference, signal, async () => {
+        const path = manifestPath(reference);
+        const response = await this.ask({ reference, what: 'manifest' }, 'GET', path, limited, manifestHeaders);
+        if (response.kind === 'again') return response;
+        return { kind: 'done', value: await readManifest(reference, response.value) };
+      }),
+    );
+  }
+
+  async headManifest(reference: ImageReference, { signal }: { signal: AbortSignal }): Promise<string | undefined> {
+    return withRetries(this.policy, signal, (limited) =>
+      this.attempt(reference, signal, async () => {
+        const path = manifestPath(reference);
+        const response = await this.ask({ reference, what: 'manifest' }, 'HEAD', path, limited, manifestHeaders);
+        if (response.kind === 'again') return response;
+        await drain(response.value.body);
+        const digest = headerOf(response.value, 'docker-content-digest');
+        return { kind: 'done', value: digest !== undefined && isDigest(digest) ? digest : undefined };
+      }),
+    );
+  }
+
+  readBlob(
+    reference: ImageReference,
+    blob: Descriptor,
+    options: { signal: AbortSignal; offset?: number },
+  ): AsyncGenerator<Buffer, void, undefined> {
+    const path = `/v2/${reference.repository}/blobs/${blob.digest}`;
+    return readBlobFrom({
+      blob,
+      where: `blob ${blob.digest} of ${repositoryName(reference)}`,
+      offset: options.offset ?? 0,
+      signal: options.signal,
+      policy: this.policy,
+      open: (offset) =>
+        this.attempt(reference, options.signal, () =>
+          this.ask({ reference, what: 'blob' }, 'GET', path, options.signal, {
+            ...(offset === 0 ? {} : { range: `bytes=${String(offset)}-` }),
+            // The bytes as they are stored: their digest is of these.
+            'accept-encoding': 'identity',
+          }),
+        ),
+      broken: (error) => brokenOff(reference, error),
+    });
+  }
+
+  async close(): Promise<void> {
+    await this.transport.close();
+  }
+
+  /** One request, authorized if the registry wants that; any answer but success becomes an error or `again`. */
+  private async ask(
+    subject: Subject,
+    method: 'GET' | 'HEAD',
+    path: string,
+    signal: AbortSignal,
+    headers: Readonly<Record<string, string>>,
+  ): Promise<Outcome<HttpResponse>> {
+    const { registry, repository } = subject.reference;
+    const send = (authorization: string | undefined): Promise<HttpResponse> =>
+      this.transport.askRegistry(registry, path, {
+        method,
+        signal,
+        headers: authorization === undefined ? headers : { ...headers, authorization },
+      });
+    let response = await send(this.authorization.known(registry, repository));
+    if (response.status === 401) {
+      await drain(response.body);
+      this.authorization.forget(registry, repository);
+      const challenges = parseChallenges(headerOf(response, 'www-authenticate') ?? '');
+      const authorization = await this.authorization.answer(challenges, registry, repository, signal);
+      if (authorization !== undefined) response = await send(authorization);
+    }
+    if (response.status === 200 || response.status === 206) return { kind: 'done', value: response };
+    const error = await registryError(subject, response);
+    const again = response.status >= 500 || response.status === rateLimitStatus || response.status === timeoutStatus;
+    if (!again) throw error;
+    const waitMs = retryAfterMs(headerOf(response, 'retry-after'), Date.now());
+    return { kind: 'again', error, ...(waitMs === undefined ? {} : { retryAfterMs: waitMs }) };
+  }
+
+  /** Runs `act`; what fails below HTTP becomes `again` or an error that names the registry. */
+  private async attempt<T>(
+    reference: ImageReference,
+    signal: AbortSignal,
+    act: () => Promise<Outcome<T>>,
+  ): Promise<Outcome<T>> {
+    if (signal.aborted) throw cancelled(reference);
+    try {
+      return await act();
+    } catch (error) {
+      // Sockets report their end before the signal that ended them is seen.
+      await nextTurn();
+      if (signal.aborted) throw cancelled(reference);
+      if (error instanceof FrotaError) {
+        if (error.code === 'unavailable') return { kind: 'again', error };
+        throw error;
+      }
+      return brokenOff(reference, error);
+    }
+  }
+}
+
+const manifestHeaders = { accept: acceptedManifestTypes };
+const manifestPath = (reference: ImageReference): string =>
+  `/v2/${reference.repository}/manifests/${versionOf(reference)}`;
+
+async function readManifest(reference: ImageReference, response: HttpResponse): Promise<RegistryManifest> {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of response.body) {
+    size += (chunk as Buffer).length;
+    if (size > maxManifestBytes) {
+      throw new FrotaError(
+        'exhausted',
+        `the manifest of ${formatReference(reference)} is larger than ${String(maxManifestBytes)} bytes`,
+      );
+    }
+    chunks.push(chunk as Buffer);
+  }
+  const bytes = Buffer.concat(chunks);
+  const wanted = reference.digest;
+  const digest = digestOf(bytes, wanted === undefined ? undefined : algorithmOf(wanted));
+  if (wanted !== undefined && digest !== wanted) {
+    throw new FrotaError(
+      'corrupt',
+      `registry ${reference.registry} served other bytes than ${formatReference(reference)}: their digest is ${digest}`,
+    );
+  }
+  const mediaType = (headerOf(response, 'content-type') ?? '').split(';', 1)[0] ?? '';
+  return { bytes, mediaType: mediaType.trim().toLowerCase(), digest };
+}
+
+function brokenOff(reference: ImageReference, error: unknown): Outcome<never> {
+  const { transient, reason } = transportFailure(error);
+  const message = `registry ${reference.registry} can't be reached for ${formatReference(reference)}: ${reason}`;
+  const wrapped = new FrotaError('unavailable', message, { cause: error });
+  if (!transient) throw wrapped;
+  return { kind: 'again', error: wrapped };
+}
+
+const cancelled = (reference: ImageReference): FrotaError =>
+  new FrotaError('cancelled', `the pull of ${formatReference(reference)} was cancelled`);

@@ -1,0 +1,87 @@
+/** What a registry's refusal means to a person (distribution-spec, "Error codes"). */
+import { FrotaError } from '../base/errors.ts';
+import { formatReference } from './reference.ts';
+import type { ImageReference } from './reference.ts';
+import type { HttpResponse } from './transport.ts';
+
+/** Error bodies are a few hundred bytes; what is longer is a page for a browser. */
+const maxErrorBytes = 64 * 1024;
+const maxQuotedLength = 200;
+
+interface RegistryComplaint {
+  readonly code: string;
+  readonly message: string;
+}
+
+/** The error for an answer that is no success; reads its body. */
+export async function registryError(
+  subject: { readonly reference: ImageReference; readonly what: 'manifest' | 'blob' },
+  response: HttpResponse,
+): Promise<FrotaError> {
+  const complaint = await readComplaint(response);
+  const { reference, what } = subject;
+  const name = formatReference(reference);
+  const said = complaint === undefined ? `HTTP status ${String(response.status)}` : quote(complaint);
+  switch (response.status) {
+    case 401:
+    case 403:
+      return new FrotaError(
+        'unauthenticated',
+        `registry ${reference.registry} refuses the pull of ${name}: "${reference.repository}" does not exist there, or needs other credentials (${said})`,
+      );
+    case 404:
+      return new FrotaError('not-found', notFoundMessage(reference, what, complaint));
+    case 429:
+      return new FrotaError(
+        'unavailable',
+        `registry ${reference.registry} limits the rate of pulls; ${name} has to wait (${said})`,
+      );
+    default:
+      return new FrotaError(
+        'unavailable',
+        `registry ${reference.registry} fails to serve ${name}: ${said}${complaint === undefined ? '' : `, HTTP status ${String(response.status)}`}`,
+      );
+  }
+}
+
+function notFoundMessage(
+  reference: ImageReference,
+  what: 'manifest' | 'blob',
+  complaint: RegistryComplaint | undefined,
+): string {
+  const { registry, repository, tag, digest } = reference;
+  const name = formatReference(reference);
+  if (what === 'blob')
+    return `${name} is incomplete: registry ${registry} has lost one of its blobs; push the image again`;
+  if (complaint?.code === 'NAME_UNKNOWN') {
+    return `${name} was not found: registry ${registry} has no repository "${repository}"; check the name, or push the image first`;
+  }
+  const version = digest === undefined ? `tag "${tag ?? ''}"` : `manifest ${digest}`;
+  return `${name} was not found: repository "${repository}" of registry ${registry} has no ${version}; check it, or push the image first`;
+}
+
+async function readComplaint(response: HttpResponse): Promise<RegistryComplaint | undefined> {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  try {
+    for await (const chunk of response.body) {
+      size += (chunk as Buffer).length;
+      if (size > maxErrorBytes) return undefined;
+      chunks.push(chunk as Buffer);
+    }
+    const { errors } = JSON.parse(Buffer.concat(chunks).toString('utf8')) as { errors?: readonly unknown[] };
+    const { code, message } = (errors?.[0] ?? {}) as { code?: unknown; message?: unknown };
+    if (typeof code !== 'string') return undefined;
+    return { code, message: typeof message === 'string' ? message : '' };
+  } catch {
+    // The status says enough; a broken or missing explanation must not hide it.
+    return undefined;
+  }
+}
+
+/** The registry's words, without anything that could disturb a terminal. */
+function quote({ code, message }: RegistryComplaint): string {
+  // eslint-disable-next-line no-control-regex
+  const text = `${code}${message === '' ? '' : `: ${message}`}`.replace(/[\u0000-\u001f\u007f-\u009f]/g, ' ');
+  return text.length > maxQuotedLength ? `${text.slice(0, maxQuotedLength)}…` : text;
+}

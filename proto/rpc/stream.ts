@@ -1,0 +1,57 @@
+/** Bytes on a stream, both directions, on the server. */
+import { once } from 'node:events';
+import type { ServerDuplexStream, ServerWritableStream } from '@grpc/grpc-js';
+import { FrotaError } from '../base/errors.ts';
+import type { AnyMethod } from './service.ts';
+
+export const asBuffer = (bytes: Uint8Array): Buffer => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+
+/** @throws FrotaError `invalid`: what cannot be read is the caller's mistake, not damage here. */
+export function readRequest(method: AnyMethod, bytes: Uint8Array): unknown {
+  try {
+    return method.request.decode(bytes);
+  } catch (cause) {
+    throw new FrotaError('invalid', `the request of ${method.path} cannot be read`, { cause });
+  }
+}
+
+/** Writes what the handler gives, one after the other, as fast as the peer reads, until its end or `signal`. */
+export async function sendAll(
+  call: ServerDuplexStream<Buffer, Buffer> | ServerWritableStream<Buffer, Buffer>,
+  replies: AsyncIterable<unknown>,
+  method: AnyMethod,
+  signal: AbortSignal,
+): Promise<void> {
+  const iterator = replies[Symbol.asyncIterator]();
+  const aborted = abortOf(signal);
+  try {
+    for (;;) {
+      // The handler may be waiting for something that never comes; the caller's leaving must not wait for it.
+      const next = await Promise.race([iterator.next(), aborted.promise]);
+      if (next.done === true) return;
+      if (!call.write(asBuffer(method.reply.encode(next.value)))) {
+        await Promise.race([once(call, 'drain', { signal }), aborted.promise]);
+      }
+    }
+  } finally {
+    aborted.dispose();
+    // Not awaited: a generator that hangs in an await of its own answers only when that ends.
+    iterator.return?.().then(undefined, () => undefined);
+  }
+}
+
+function abortOf(signal: AbortSignal): { promise: Promise<never>; dispose: () => void } {
+  let dispose = (): void => undefined;
+  const promise = new Promise<never>((_resolve, reject) => {
+    const onAbort = (): void => {
+      reject(FrotaError.from(signal.reason, 'cancelled'));
+    };
+    dispose = () => {
+      signal.removeEventListener('abort', onAbort);
+    };
+    if (signal.aborted) onAbort();
+    else signal.addEventListener('abort', onAbort, { once: true });
+  });
+  promise.catch(() => undefined);
+  return { promise, dispose };
+}

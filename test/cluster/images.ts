@@ -1,0 +1,34 @@
+/** The images of the cluster tests: busybox with a small web server that says who answers and asks its neighbour. */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { busyboxImage } from '../builders/oci-image.ts';
+import { must } from './cluster.ts';
+
+/** Pushes `test/busybox:1` to a registry that listens over plain HTTP. @returns the reference to write in a Compose file. */
+export async function pushBusybox(registry: string, name = 'test/busybox:1'): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), 'ft-image-'));
+  try {
+    await busyboxImage(folder);
+    await must('skopeo', ['copy', '--quiet', '--dest-tls-verify=false', `oci:${folder}`, `docker://${registry}/${name}`]);
+    return `${registry}/${name}`;
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+/** A shell command for `sh -c`: an HTTP server on `port`; `/` says the container's host name, `/cgi-bin/peer` what `peer` says. */
+export function serveCommand(port: number, peer?: string): string {
+  const lines = [
+    'mkdir -p /www/cgi-bin',
+    'hostname > /www/index.html',
+    ...(peer === undefined
+      ? []
+      : [
+          `printf '#!/bin/sh\\necho "Content-Type: text/plain"\\necho\\nwget -q -T 2 -O - http://${peer}/\\n' > /www/cgi-bin/peer`,
+          'chmod +x /www/cgi-bin/peer',
+        ]),
+    `exec httpd -f -p ${String(port)} -h /www`,
+  ];
+  return lines.join('; ');
+}

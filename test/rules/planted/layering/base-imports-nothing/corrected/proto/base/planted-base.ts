@@ -1,0 +1,3 @@
+import { idLength } from './ids.ts';
+
+export const planted = idLength;

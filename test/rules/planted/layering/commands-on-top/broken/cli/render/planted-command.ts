@@ -1,0 +1,3 @@
+import { columns } from '../commands/list.ts';
+
+export const planted = columns;

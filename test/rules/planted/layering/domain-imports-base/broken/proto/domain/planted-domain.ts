@@ -1,0 +1,3 @@
+import { fieldCount } from '../rpc/planted-target.ts';
+
+export const planted = fieldCount;

@@ -1,0 +1,3 @@
+import { fieldCount } from '../../proto/gen/messages.ts';
+
+export const planted = fieldCount;

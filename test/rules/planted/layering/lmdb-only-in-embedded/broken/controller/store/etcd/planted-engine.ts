@@ -1,0 +1,3 @@
+import { open } from 'lmdb';
+
+export const planted = open;

@@ -1,0 +1,3 @@
+import { judge } from '../plan/judge.ts';
+
+export const planted = judge;

@@ -1,0 +1,3 @@
+import { longest } from '../../proto/domain/words.ts';
+
+export const planted = longest;

@@ -1,0 +1,3 @@
+import { other } from './planted-circle-other.ts';
+
+export const planted = (): number => other();

@@ -1,0 +1,3 @@
+import { planted } from './planted-circle.ts';
+
+export const other = (): number => Number(planted);

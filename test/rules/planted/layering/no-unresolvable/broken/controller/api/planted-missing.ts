@@ -1,0 +1,3 @@
+import { missing } from './nowhere.ts';
+
+export const planted = missing;

@@ -1,0 +1,3 @@
+import { columns } from './list.ts';
+
+export const planted = columns;

@@ -1,0 +1,3 @@
+import { longest } from '../domain/words.ts';
+
+export const planted = longest;

@@ -1,0 +1,3 @@
+import type { Store } from '../../controller/store/store.ts';
+
+export type Planted = Store;

@@ -1,0 +1,3 @@
+import { node } from '../../test/builders/node.ts';
+
+export const planted = node;

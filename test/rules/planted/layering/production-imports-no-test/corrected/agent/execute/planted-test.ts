@@ -1,0 +1,3 @@
+import { idLength } from '../../proto/base/ids.ts';
+
+export const planted = idLength;

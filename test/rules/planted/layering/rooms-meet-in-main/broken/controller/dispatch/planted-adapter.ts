@@ -1,0 +1,3 @@
+import { firstRevision } from '../store/store.ts';
+
+export const planted = firstRevision;

@@ -1,0 +1,3 @@
+import type { Unpacked } from '../images/unpack.ts';
+
+export type Planted = Unpacked;

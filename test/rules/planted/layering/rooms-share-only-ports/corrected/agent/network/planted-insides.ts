@@ -1,0 +1,3 @@
+import type { Images } from '../images/images.ts';
+
+export type Planted = Images;

@@ -1,0 +1,3 @@
+import { judge } from '../../controller/plan/judge.ts';
+
+export const planted = judge;

@@ -1,0 +1,3 @@
+import { fieldCount } from '../gen/messages.ts';
+
+export const planted = fieldCount;

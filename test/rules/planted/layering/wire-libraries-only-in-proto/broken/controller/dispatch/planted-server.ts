@@ -1,0 +1,3 @@
+import { Server } from '@grpc/grpc-js';
+
+export const planted = Server;

@@ -1,0 +1,1 @@
+export const dateHelper = (): number => 1;

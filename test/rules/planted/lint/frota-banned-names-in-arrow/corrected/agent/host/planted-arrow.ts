@@ -1,0 +1,1 @@
+export const dayOfYear = (): number => 1;

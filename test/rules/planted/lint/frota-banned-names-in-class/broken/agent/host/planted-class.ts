@@ -1,0 +1,3 @@
+export class NodeManager {
+  readonly count = 1;
+}

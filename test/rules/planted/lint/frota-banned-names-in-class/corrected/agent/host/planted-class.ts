@@ -1,0 +1,3 @@
+export class NodeList {
+  readonly count = 1;
+}

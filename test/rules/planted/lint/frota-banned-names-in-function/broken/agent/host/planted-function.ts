@@ -1,0 +1,3 @@
+export function readData(): number {
+  return 1;
+}

@@ -1,0 +1,3 @@
+export function readMetadata(): number {
+  return 1;
+}

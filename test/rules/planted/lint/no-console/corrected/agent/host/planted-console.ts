@@ -1,0 +1,3 @@
+export const planted = (): void => {
+  process.stdout.write('here');
+};

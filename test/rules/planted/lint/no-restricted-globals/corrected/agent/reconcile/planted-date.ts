@@ -1,0 +1,1 @@
+export const planted = (nowMs: number): number => nowMs;

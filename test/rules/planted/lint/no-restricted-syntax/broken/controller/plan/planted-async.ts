@@ -1,0 +1,3 @@
+export async function planted(): Promise<number> {
+  return 1;
+}

@@ -1,0 +1,3 @@
+export function planted(): number {
+  return 1;
+}

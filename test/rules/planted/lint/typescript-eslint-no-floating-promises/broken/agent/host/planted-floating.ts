@@ -1,0 +1,3 @@
+export function planted(work: () => Promise<void>): void {
+  work();
+}

@@ -1,0 +1,3 @@
+export async function planted(work: () => Promise<void>): Promise<void> {
+  await work();
+}

@@ -1,0 +1,6 @@
+export function planted(kind: 'a' | 'b'): void {
+  switch (kind) {
+    case 'a':
+      return;
+  }
+}

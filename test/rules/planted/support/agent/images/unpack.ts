@@ -1,0 +1,5 @@
+export interface Unpacked {
+  readonly folder: string;
+}
+
+export const unpack = (folder: string): Unpacked => ({ folder });

@@ -1,0 +1,1 @@
+export const judge = (silentMs: number): boolean => silentMs > 600;

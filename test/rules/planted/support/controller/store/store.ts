@@ -1,0 +1,5 @@
+export interface Store {
+  readonly revision: number;
+}
+
+export const firstRevision = 1;

@@ -1,0 +1,1 @@
+export const idLength = 12;

@@ -1,0 +1,3 @@
+import { idLength } from '../base/ids.ts';
+
+export const longest = idLength;

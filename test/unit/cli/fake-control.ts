@@ -1,0 +1,137 @@
+import type { Applied, Control, JoinToken, Scaled, StackProgress } from '../../../cli/commands/control.ts';
+import { FrotaError } from '../../../proto/base/errors.ts';
+import type { StackSpec } from '../../../proto/domain/service.ts';
+import type { NodeView, ServiceView, TaskView } from '../../../proto/domain/views.ts';
+
+export const aTask = (over: Partial<TaskView> = {}): TaskView => ({
+  id: 't1',
+  stack: 'hello',
+  service: 'web',
+  slot: 1,
+  node: 'n1',
+  state: 'running',
+  desiredState: 'running',
+  health: 'none',
+  address: '10.201.1.2',
+  ports: [{ target: 8080, published: 8080, protocol: 'tcp' }],
+  image: '10.0.0.1:5000/web:1',
+  since: '2026-11-21T06:00:00.000Z',
+  startedAt: '2026-11-21T06:00:00.000Z',
+  exitCode: null,
+  restarts: 0,
+  reason: null,
+  ...over,
+});
+
+export const aService = (over: Partial<ServiceView> = {}): ServiceView => ({
+  stack: 'hello',
+  name: 'web',
+  mode: 'replicated',
+  image: '10.0.0.1:5000/web:1',
+  replicas: { desired: 1, running: 1 },
+  ports: [{ target: 8080, published: 8080, protocol: 'tcp' }],
+  ...over,
+});
+
+export const aNode = (over: Partial<NodeView> = {}): NodeView => ({
+  id: 'node-1',
+  name: 'n1',
+  state: 'ready',
+  availability: 'active',
+  address: '10.200.0.11',
+  capacity: { cpuMillis: 2000, memoryBytes: 4 * 1024 ** 3 },
+  reserved: { cpuMillis: 250, memoryBytes: 64 * 1024 ** 2 },
+  tasks: 2,
+  since: '2026-11-21T05:00:00.000Z',
+  ...over,
+});
+
+export const progress = (over: Partial<StackProgress> = {}): StackProgress => ({
+  declared: true,
+  version: 1,
+  services: [aService()],
+  tasks: [aTask()],
+  converged: true,
+  ...over,
+});
+
+/** A step of a watch: what the controller tells, a break of the connection, or silence until the caller gives up. */
+export type WatchStep = StackProgress | FrotaError | 'silence';
+
+/** A controller that answers what a test put here and remembers what it was asked. */
+export class FakeControl implements Control {
+  readonly calls: unknown[] = [];
+  applied: Applied = { version: 1, changed: true, created: ['web'], updated: [], removed: [], unchanged: [] };
+  scaled: readonly Scaled[] = [];
+  services: readonly ServiceView[] = [];
+  tasks: readonly TaskView[] = [];
+  nodes: readonly NodeView[] = [];
+  stacks: readonly string[] = ['hello'];
+  failure: FrotaError | undefined;
+  /** Each watch takes the next list; the last one is used again. */
+  watches: WatchStep[][] = [[progress()]];
+  open = 0;
+
+  apply(spec: StackSpec): Promise<Applied> {
+    return this.#answer({ apply: spec }, this.applied);
+  }
+
+  scale(scales: readonly object[]): Promise<readonly Scaled[]> {
+    return this.#answer({ scale: scales }, this.scaled);
+  }
+
+  removeStack(stack: string): Promise<readonly string[]> {
+    if (!this.stacks.includes(stack)) return Promise.reject(new FrotaError('not-found', `no stack ${stack}`));
+    return this.#answer({ removeStack: stack }, ['web']);
+  }
+
+  listServices(stack: string | undefined): Promise<readonly ServiceView[]> {
+    return this.#answer({ listServices: stack }, this.services);
+  }
+
+  listTasks(filter: object): Promise<readonly TaskView[]> {
+    return this.#answer({ listTasks: filter }, this.tasks);
+  }
+
+  listNodes(): Promise<readonly NodeView[]> {
+    return this.#answer('listNodes', this.nodes);
+  }
+
+  async *watchStack(stack: string, signal: AbortSignal): AsyncGenerator<StackProgress> {
+    this.calls.push({ watchStack: stack });
+    const steps = this.watches.length > 1 ? this.watches.shift() : this.watches[0];
+    for (const step of steps ?? []) {
+      if (step === 'silence') await untilAborted(signal);
+      else if (step instanceof FrotaError) throw step;
+      else yield step;
+    }
+  }
+
+  createJoinToken(ttlSeconds: number): Promise<JoinToken> {
+    const token = { token: 'T.secret', joinAddress: '10.200.0.2:7401', expiresAtMs: 1_800_000_000_000 };
+    return this.#answer({ createJoinToken: ttlSeconds }, token);
+  }
+
+  version(): Promise<{ version: string; clusterId: string }> {
+    return this.#answer('version', { version: '9.9.9', clusterId: 'c1' });
+  }
+
+  close(): void {
+    this.open -= 1;
+  }
+
+  #answer<T>(call: unknown, reply: T): Promise<T> {
+    this.calls.push(call);
+    return this.failure === undefined ? Promise.resolve(reply) : Promise.reject(this.failure);
+  }
+}
+
+function untilAborted(signal: AbortSignal): Promise<never> {
+  return new Promise((_resolve, reject) => {
+    const stop = (): void => {
+      reject(new FrotaError('cancelled', 'the watch was cancelled'));
+    };
+    if (signal.aborted) stop();
+    else signal.addEventListener('abort', stop, { once: true });
+  });
+}

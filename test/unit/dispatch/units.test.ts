@@ -1,0 +1,105 @@
+import { describe, expect, it } from 'vitest';
+import { takeReports } from '../../../controller/dispatch/intake.ts';
+import { unitsOf, unitsOfNode } from '../../../controller/dispatch/units.ts';
+import type { Snapshot } from '../../../controller/plan/snapshot.ts';
+import type { Task, TaskStatus } from '../../../proto/domain/task.ts';
+
+const template: Task['template'] = {
+  image: { reference: 'r/web:1', digest: `sha256:${'0'.repeat(64)}` },
+  environment: {},
+  labels: {},
+  limits: {},
+  reservations: { cpuMillis: 0, memoryBytes: 0 },
+  stopGracePeriodMs: 10_000,
+};
+
+const task = (id: string, over: Partial<Task> = {}): Task => ({
+  id, stack: 's', service: 'web', slot: 1, template, templateHash: 'h', nodeId: 'n1', desired: 'running',
+  attempt: 0, quickFailures: 0, restarts: 0, createdAtMs: 0, ...over,
+}); // prettier-ignore
+
+const running = (taskId: string, over: Partial<TaskStatus> = {}): TaskStatus => ({
+  taskId, state: 'running', health: 'none', sinceMs: 5, startedAtMs: 5, address: `10.64.0.${taskId.length}`, ...over,
+}); // prettier-ignore
+
+function snapshot(tasks: readonly Task[], statuses: readonly TaskStatus[]): Snapshot {
+  const stored = <T>(value: T) => ({ value, modRevision: 1 });
+  const node = (id: string) => [id, stored({ id, name: id, availability: 'active' as const, subnet: '10.64.0.0/24', joinedAtMs: 0 })] as const; // prettier-ignore
+  const facts = (nodeId: string) => [nodeId, { nodeId, address: '10.0.0.1', livenessPort: 1, capacity: { cpuMillis: 1, memoryBytes: 1 }, architecture: 'amd64', os: 'linux', agentVersion: '0' }] as const; // prettier-ignore
+  const service = (name: string, ports: boolean) => [`s/${name}`, stored({ stack: 's', name, vip: '10.80.0.1', ports: ports ? [{ target: 80, published: 8080, protocol: 'tcp' as const }] : [] })] as const; // prettier-ignore
+  return {
+    revision: 1, containerPool: '10.64.0.0/12', vipPool: '10.80.0.0/16', stacks: new Map(),
+    services: new Map([service('web', true), service('counter', false)]),
+    tasks: new Map(tasks.map((each) => [each.id, stored(each)])),
+    statuses: new Map(statuses.map((each) => [each.taskId, each])),
+    nodes: new Map([node('n1'), node('n2')]), facts: new Map([facts('n1')]),
+  }; // prettier-ignore
+}
+
+describe('unitsOf', () => {
+  it('gives a node its tasks until they have ended there', () => {
+    const tasks = [
+      task('a'),
+      task('b', { desired: 'shutdown' }),
+      task('c'),
+      task('d', { orphaned: true, desired: 'shutdown' }),
+    ];
+    const ended = { ...running('c'), state: 'failed' as const };
+    const units = unitsOf(snapshot(tasks, [running('a'), running('b'), ended, running('d')]));
+    expect(units.tasks.get('n1')?.tasks.map(({ id, desired }) => [id, desired])).toEqual([
+      ['a', 'running'],
+      ['b', 'shutdown'],
+    ]);
+  });
+
+  it('sends traffic only to what runs, is wanted and is well', () => {
+    const tasks = [task('a'), task('bb', { desired: 'shutdown' }), task('ccc'), task('dddd'), task('eeeee', { orphaned: true })]; // prettier-ignore
+    const statuses = [running('a'), running('bb'), running('ccc', { state: 'starting' }), running('dddd', { health: 'unhealthy' }), running('eeeee')]; // prettier-ignore
+    const units = unitsOf(snapshot(tasks, statuses));
+    expect(units.services.get('s/web')?.endpoints).toEqual([{ taskId: 'a', nodeId: 'n1', address: '10.64.0.1' }]);
+  });
+
+  it('sends published services to all, others to the nodes of their stack', () => {
+    const units = unitsOf(snapshot([task('a')], []));
+    const names = (nodeId: string) => unitsOfNode(units, nodeId).map((unit) => (unit.kind === 'service' ? unit.name : unit.kind)); // prettier-ignore
+    expect(names('n1')).toEqual(['network', 'web', 'counter', 'tasks']);
+    expect(names('n2')).toEqual(['network', 'web', 'tasks']);
+  });
+
+  it('names only nodes that have said where they are as peers', () => {
+    expect(unitsOf(snapshot([], [])).network.peers.map((peer) => peer.nodeId)).toEqual(['n1']);
+  });
+});
+
+describe('takeReports', () => {
+  const report = (state: TaskStatus['state'], over: object = {}) => ({
+    status: { taskId: 'a', state, health: 'none' as const, ...over },
+    sinceAgoMs: 100,
+    startedAgoMs: 50,
+  });
+
+  it('stores running and ends, remembers the rest, and places durations on its own clock', () => {
+    const seen = snapshot([task('a')], []);
+    expect(takeReports(seen, 'n1', [report('preparing')], 1_000).remember[0]).toMatchObject({ sinceMs: 900 });
+    const intake = takeReports(seen, 'n1', [report('preparing'), report('running')], 1_000);
+    expect(intake.remember).toEqual([]);
+    expect(intake.store[0]).toMatchObject({ state: 'running', sinceMs: 900, startedAtMs: 950 });
+  });
+
+  it('takes nothing backwards, nothing twice, nothing from another node', () => {
+    const seen = snapshot([task('a')], [running('a', { address: '10.64.0.1' })]);
+    const again = report('running', { address: '10.64.0.1' });
+    expect(takeReports(seen, 'n1', [report('preparing'), again], 1_000)).toEqual({ store: [], remember: [] });
+    expect(takeReports(seen, 'n2', [report('failed')], 1_000)).toEqual({ store: [], remember: [] });
+    const over = snapshot([task('a')], [{ ...running('a'), state: 'failed' }]);
+    expect(takeReports(over, 'n1', [report('running'), report('complete')], 1_000)).toEqual({ store: [], remember: [] });
+  });
+
+  it('keeps the start that was first told', () => {
+    const seen = snapshot([task('a')], [running('a', { startedAtMs: 7 })]);
+    expect(takeReports(seen, 'n1', [report('failed', { exitCode: 1 })], 1_000).store[0]).toMatchObject({
+      startedAtMs: 7,
+      exitCode: 1,
+    });
+  });
+});

@@ -1,0 +1,236 @@
+import { describe, expect, it } from 'vitest';
+import { isConverged } from '../../../controller/plan/converged.ts';
+import { nearestNames } from '../../../controller/plan/nearest-names.ts';
+import { resolveService, resolveTarget } from '../../../controller/plan/resolve-service.ts';
+import { nodeViews, serviceViews, taskViews } from '../../../controller/plan/views.ts';
+import type { ViewInput } from '../../../controller/plan/views.ts';
+import type { Snapshot } from '../../../controller/plan/snapshot.ts';
+import {
+  aLiveness,
+  aNode,
+  aService,
+  aServiceSpec,
+  aSnapshot,
+  aStack,
+  aStatus,
+  aTask,
+  aTemplate,
+  MiB,
+  startMs,
+} from '../../builders/domain.ts';
+
+const started = new Date(startMs).toISOString();
+const input = (snapshot: Snapshot, over: Partial<ViewInput> = {}): ViewInput => ({
+  snapshot,
+  liveness: aLiveness(snapshot),
+  reasons: new Map(),
+  isoTime: (ms) => new Date(ms).toISOString(),
+  ...over,
+});
+const port = { target: 80, published: 8080, protocol: 'tcp' } as const;
+
+describe('task views', () => {
+  const snapshot = aSnapshot({
+    stacks: [aStack('shop', [aServiceSpec({ replicas: 3 })])],
+    services: [aService({ ports: [port] })],
+    nodes: [aNode('n1'), aNode('n2')],
+    tasks: [
+      aTask({ id: 'old', nodeId: 'id-n2', desired: 'shutdown', desiredReason: 'node n2 was lost', orphaned: true }),
+      aTask({ id: 'run', attempt: 1, nodeId: 'id-n1' }),
+      aTask({
+        id: 'stop',
+        slot: 4,
+        nodeId: 'id-n1',
+        desired: 'shutdown',
+        desiredReason: 'service web was scaled to 3',
+      }),
+      aTask({ id: 'wait', slot: 2 }),
+      aTask({ id: 'dead', slot: 3, nodeId: 'id-n1' }),
+    ],
+    statuses: [
+      aStatus('run', 'running', { address: '10.64.1.2', health: 'healthy', sinceMs: startMs + 500 }),
+      aStatus('stop', 'running'),
+      aStatus('dead', 'failed', { exitCode: 3 }),
+    ],
+  });
+  const reasons = new Map([['wait', '0/2 nodes fit: 2 are paused']]);
+  const views = taskViews(input(snapshot, { reasons }), { all: true });
+
+  it('have every field', () => {
+    expect(views.find(({ id }) => id === 'run')).toEqual({
+      id: 'run',
+      stack: 'shop',
+      service: 'web',
+      slot: 1,
+      node: 'n1',
+      state: 'running',
+      desiredState: 'running',
+      health: 'healthy',
+      address: '10.64.1.2',
+      ports: [port],
+      image: 'registry.test/web:1',
+      since: new Date(startMs + 500).toISOString(),
+      startedAt: started,
+      exitCode: null,
+      restarts: 1,
+      reason: null,
+    });
+  });
+
+  it('come by slot, the newest attempt first, with the reason that helps', () => {
+    expect(views.map(({ id, state, node, reason }) => [id, state, node, reason])).toEqual([
+      ['run', 'running', 'n1', null],
+      ['old', 'orphaned', 'n2', 'node n2 was lost'],
+      ['wait', 'pending', null, '0/2 nodes fit: 2 are paused'],
+      ['dead', 'failed', 'n1', 'exit code 3'],
+      ['stop', 'running', 'n1', 'service web was scaled to 3'],
+    ]);
+    expect(views[1]?.since).toBeNull();
+  });
+
+  it('leave history out unless asked, and keep what is wanted or still runs', () => {
+    expect(taskViews(input(snapshot)).map(({ id }) => id)).toEqual(['run', 'wait', 'dead', 'stop']);
+    expect(taskViews(input(snapshot), { stack: 'blog' })).toEqual([]);
+    expect(taskViews(input(snapshot), { stack: 'shop', service: 'web' })).toHaveLength(4);
+  });
+});
+
+describe('service and node views', () => {
+  const template = aTemplate({ reservations: { cpuMillis: 100, memoryBytes: 64 * MiB } });
+  const snapshot = aSnapshot({
+    stacks: [aStack('shop', [aServiceSpec({ replicas: 2 })])],
+    services: [aService({ ports: [port] }), aService({ stack: 'gone', vip: '10.80.0.2' })],
+    nodes: [aNode('n10'), aNode('n2', { availability: 'drain' })],
+    tasks: [
+      aTask({ id: 't1', template, nodeId: 'id-n2' }),
+      aTask({ id: 't2', slot: 2, template, nodeId: 'id-n2' }),
+      aTask({ id: 't3', stack: 'gone', template, nodeId: 'id-n2', desired: 'shutdown' }),
+    ],
+    statuses: [aStatus('t1', 'running'), aStatus('t2', 'failed'), aStatus('t3', 'running')],
+  });
+
+  it('count what runs, also of services that are going', () => {
+    expect(serviceViews(snapshot)).toEqual([
+      {
+        stack: 'gone',
+        name: 'web',
+        mode: 'replicated',
+        image: 'registry.test/web:1',
+        replicas: { desired: 0, running: 1 },
+        ports: [],
+      },
+      {
+        stack: 'shop',
+        name: 'web',
+        mode: 'replicated',
+        image: 'registry.test/web:1',
+        replicas: { desired: 2, running: 1 },
+        ports: [port],
+      },
+    ]);
+    expect(serviceViews(snapshot, 'shop')).toHaveLength(1);
+  });
+
+  it('sum up what live tasks reserve, and say when a node was not heard', () => {
+    const views = nodeViews(input(snapshot, { liveness: aLiveness(snapshot, { 'id-n10': undefined }) }));
+    expect(
+      views.map(({ name, state, availability, reserved, tasks }) => [name, state, availability, reserved, tasks]),
+    ).toEqual([
+      ['n2', 'ready', 'drain', { cpuMillis: 200, memoryBytes: 128 * MiB }, 2],
+      ['n10', 'suspect', 'active', { cpuMillis: 0, memoryBytes: 0 }, 0],
+    ]);
+    expect(views[0]?.since).toBe(started);
+  });
+});
+
+describe('names', () => {
+  const snapshot = aSnapshot({
+    stacks: [
+      aStack('shop', [aServiceSpec(), aServiceSpec({ name: 'counter' })]),
+      aStack('blog', [aServiceSpec()]),
+      aStack('a', [aServiceSpec({ name: 'b_c' })]),
+      aStack('a_b', [aServiceSpec({ name: 'c' })]),
+    ],
+  });
+
+  it.each([
+    ['shop/web', 'shop', 'web'],
+    ['shop_web', 'shop', 'web'],
+    ['counter', 'shop', 'counter'],
+    ['a/b_c', 'a', 'b_c'],
+  ])('%s is %s/%s', (written, stack, service) => {
+    expect(resolveService(snapshot, written)).toEqual({ kind: 'service', stack, service });
+  });
+
+  it.each([
+    ['web', 'invalid', '"web" is more than one service; write one of: blog/web, shop/web'],
+    ['a_b_c', 'invalid', '"a_b_c" is more than one service; write one of: a/b_c, a_b/c'],
+    ['conter', 'not-found', 'there is no service "conter"; did you mean shop/counter?'],
+    ['shop/wep', 'not-found', 'there is no service "shop/wep"; did you mean shop/web?'],
+    [
+      'quite-other',
+      'not-found',
+      'there is no service "quite-other"; there are: a/b_c, a_b/c, blog/web, shop/counter, shop/web',
+    ],
+  ])('%s is a problem: %s', (written, code, message) => {
+    expect(resolveService(snapshot, written)).toEqual({ kind: 'problem', code, message });
+  });
+
+  it('may be a stack’s where that is allowed', () => {
+    expect(resolveTarget(snapshot, 'shop')).toEqual({ kind: 'stack', stack: 'shop' });
+    expect(resolveTarget(snapshot, 'counter')).toMatchObject({ kind: 'service' });
+    expect(resolveTarget(snapshot, 'web')).toMatchObject({ kind: 'problem', code: 'invalid' });
+    expect(resolveService(aSnapshot(), 'web')).toMatchObject({
+      message: 'there is no service "web"; there are no services',
+    });
+  });
+
+  it('are suggested when near', () => {
+    expect(nearestNames('wbe', ['web', 'counter', 'wb'])).toEqual(['wb', 'web']);
+    expect(nearestNames('x', ['y'])).toEqual([]);
+  });
+});
+
+describe('convergence', () => {
+  const parts = {
+    stacks: [aStack('shop', [aServiceSpec({ replicas: 1 })])],
+    services: [aService()],
+    nodes: [aNode('n1')],
+    tasks: [aTask({ id: 't1', nodeId: 'id-n1' })],
+    statuses: [aStatus('t1', 'running')],
+  };
+  const oneShot = [aStack('shop', [aServiceSpec({ restart: { condition: 'none' } })])];
+
+  it.each([
+    ['all runs', parts, true],
+    ['it still starts', { ...parts, statuses: [aStatus('t1', 'starting')] }, false],
+    ['one slot is missing', { ...parts, stacks: [aStack('shop', [aServiceSpec({ replicas: 2 })])] }, false],
+    [
+      'the template is old',
+      { ...parts, tasks: [aTask({ id: 't1', nodeId: 'id-n1', template: aTemplate({ user: 'app' }) })] },
+      false,
+    ],
+    ['it has no record yet', { ...parts, services: [] }, false],
+    [
+      'another still stops',
+      {
+        ...parts,
+        tasks: [...parts.tasks, aTask({ id: 't2', slot: 2, nodeId: 'id-n1', desired: 'shutdown' as const })],
+      },
+      false,
+    ],
+    ['history is left', { ...parts, tasks: [...parts.tasks, aTask({ id: 't2', desired: 'shutdown' as const })] }, true],
+    ['it has failed', { ...parts, statuses: [aStatus('t1', 'failed')] }, false],
+    ['a one-shot task is done', { ...parts, stacks: oneShot, statuses: [aStatus('t1', 'complete')] }, true],
+    ['a one-shot task has failed', { ...parts, stacks: oneShot, statuses: [aStatus('t1', 'failed')] }, false],
+    ['a removed stack has tasks', { ...parts, stacks: [] }, false],
+    ['a removed stack has none', { ...parts, stacks: [], tasks: [], services: [] }, true],
+    [
+      'a removed service has a record',
+      { ...parts, services: [aService(), aService({ name: 'api', vip: '10.80.0.9' })] },
+      false,
+    ],
+  ])('when %s: %#', (_, given, expected) => {
+    expect(isConverged(aSnapshot(given), 'shop')).toBe(expected);
+  });
+});
