@@ -80,7 +80,7 @@ export default defineConfig(
     rules: {
       'frota/banned-names': 'error',
       'max-lines': ['error', { max: maxFileLines }],
-      'max-lines-per-function': ['error', { max: maxFunctionLines }],
+      'max-lines-per-function': ['error', { max: maxFunctionLines, skipBlankLines: true, skipComments: true }],
       'no-console': 'error',
       eqeqeq: 'error',
       '@typescript-eslint/consistent-type-imports': ['error', { fixStyle: 'separate-type-imports' }],
@@ -88,8 +88,8 @@ export default defineConfig(
       // Numbers and booleans print as anyone expects; objects and undefined do not.
       '@typescript-eslint/restrict-template-expressions': ['error', { allowNumber: true, allowBoolean: true }],
       '@typescript-eslint/no-confusing-void-expression': ['error', { ignoreArrowShorthand: true }],
-      // protobufjs generates static methods without `this`.
-      '@typescript-eslint/unbound-method': ['error', { ignoreStatic: true }],
+      // Ports are made by factories whose methods have no `this`; the few classes keep their state in # fields, which fail loudly.
+      '@typescript-eslint/unbound-method': 'off',
       // Ports are implemented with promises where an adapter happens to need none.
       '@typescript-eslint/require-await': 'off',
       '@typescript-eslint/no-unused-vars': ['error', { argsIgnorePattern: '^_', varsIgnorePattern: '^_' }],
@@ -130,7 +130,6 @@ export default defineConfig(
       'no-restricted-syntax': 'off',
       // Test tables index what they have just built.
       '@typescript-eslint/no-non-null-assertion': 'off',
-      '@typescript-eslint/unbound-method': 'off',
     },
   },
 );

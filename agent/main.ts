@@ -5,7 +5,6 @@ import { agentCommand } from './options.ts';
 import { runAgent } from './run.ts';
 import { frotaVersion } from '../proto/base/version.ts';
 
-process.title = 'frota-agent';
 const abort = new AbortController();
 for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => abort.abort());
 

@@ -5,7 +5,6 @@ import { frotaVersion } from '../proto/base/version.ts';
 import { controllerCommand } from './options.ts';
 import { runController } from './run.ts';
 
-process.title = 'frota-controller';
 const abort = new AbortController();
 for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => abort.abort());
 

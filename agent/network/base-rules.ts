@@ -26,6 +26,7 @@ export function baseTable(settings: BaseSettings): string {
   const node = overlayAddress(subnet);
   const veths = `"${vethPrefix}*"`;
   const overlay = `"${overlayDevice}"`;
+  // In chain `sent` a translated packet still carries the device of its first route: only untranslated ones are judged.
   const dispatch = `ip daddr vmap @vips
     fib daddr type local meta l4proto . th dport vmap @published`;
   return `add table ${ruleTable}
@@ -68,7 +69,7 @@ table ${ruleTable} {
   chain sent {
     type filter hook output priority 0; policy accept;
     oifname ${overlay} ip daddr ${vips} goto ${refusalChain}
-    oifname ${overlay} ip daddr ${own} goto ${refusalChain}
+    oifname ${overlay} ip daddr ${own} ct status & dnat == 0 goto ${refusalChain}
   }
 }
 `;

@@ -37,7 +37,6 @@ export async function writeInPlace(path: string, text: string): Promise<boolean>
     await file.write(bytes, 0, bytes.length, 0);
     // The folder is the agent's private one; what is in it belongs to every user of the container.
     await file.chmod(0o644);
-    // One write may be lost by a power cut together with the container; there is nothing to make durable.
   } finally {
     await file.close();
   }

@@ -163,7 +163,12 @@ function checkCertificate({ nodeId, key, certificate, ca }: Credentials): void {
   const parsed = new X509Certificate(certificate);
   const authority = new X509Certificate(ca);
   const ours = parsed.checkPrivateKey(createPrivateKey(key));
-  if (ours && nodeId !== '' && parsed.subject.split('\n').includes(`CN=${nodeId}`) && parsed.verify(authority.publicKey)) {
+  if (
+    ours &&
+    nodeId !== '' &&
+    parsed.subject.split('\n').includes(`CN=${nodeId}`) &&
+    parsed.verify(authority.publicKey)
+  ) {
     return;
   }
   throw new FrotaError('corrupt', 'the certificate is not of this node, its key and its cluster');

@@ -42,14 +42,23 @@ export async function fetchChain(address: string, signal: AbortSignal): Promise<
     };
     signal.addEventListener('abort', onAbort, { once: true });
     socket.setTimeout(handshakeTimeoutMs, () => {
-      fail('deadline', `${address} did not answer within ${String(handshakeTimeoutMs / 1000)} s; is the address right?`);
+      fail(
+        'deadline',
+        `${address} did not answer within ${String(handshakeTimeoutMs / 1000)} s; is the address right?`,
+      );
     });
     socket.once('error', (cause) => {
-      fail('unavailable', `no controller to join at ${address}: check that it runs and that the address is right`, cause);
+      fail(
+        'unavailable',
+        `no controller to join at ${address}: check that it runs and that the address is right`,
+        cause,
+      );
     });
     socket.once('secureConnect', () => {
+      // Read before the socket is destroyed: afterwards there is nothing to read.
+      const chain = chainOf(socket);
       finish(() => {
-        resolve(chainOf(socket));
+        resolve(chain);
       });
     });
   });

@@ -160,16 +160,15 @@ async function replaceFile(path: string, text: string): Promise<void> {
 }
 
 function parseContexts(text: string, path: string): Contexts {
-  const damaged = (why: string, cause?: unknown): FrotaError =>
-    new FrotaError('corrupt', `${path} is damaged (${why}); move it away, then \`frota cluster up\` writes a new one`, {
-      cause,
-    });
+  const damaged = (why: string): FrotaError =>
+    new FrotaError('corrupt', `${path} is damaged (${why}); move it away, then \`frota cluster up\` writes a new one`);
   if (text.length > maxFileBytes) throw damaged('it is too large');
   let parsed: unknown;
   try {
     parsed = JSON.parse(text);
-  } catch (thrown) {
-    throw damaged('it is not JSON', thrown);
+  } catch {
+    // The parser's own message quotes the text, which holds private keys.
+    throw damaged('it is not JSON');
   }
   if (!isRecord(parsed) || !isRecord(parsed['contexts'])) throw damaged('"contexts" is missing');
   const current = parsed['current'] ?? null;

@@ -8,8 +8,8 @@ import { runRoot } from './place.ts';
 /** The longest that another `up` of a fresh cluster may take. */
 const lockTimeoutSeconds = 180;
 
-/** Runs `work` while nobody else on this machine holds the lock of this name. @throws FrotaError `deadline` */
-export async function withLock<T>(name: string, work: () => Promise<T>): Promise<T> {
+/** Runs `work` while nobody else on this machine holds the lock of this name. @throws FrotaError `deadline`, `cancelled` */
+export async function withLock<T>(name: string, work: () => Promise<T>, signal?: AbortSignal): Promise<T> {
   const folder = join(runRoot, '.locks');
   await mkdir(folder, { recursive: true });
   const args = [
@@ -28,10 +28,18 @@ export async function withLock<T>(name: string, work: () => Promise<T>): Promise
     holder.on('error', () => resolve());
   });
   holder.stdin.on('error', () => undefined);
+  const giveUp = (): void => {
+    holder.kill('SIGKILL');
+  };
+  signal?.addEventListener('abort', giveUp, { once: true });
   const held = await Promise.race([
     new Promise<boolean>((resolve) => holder.stdout.once('data', () => resolve(true))),
     ended.then(() => false),
   ]);
+  // Once it is held, only the end of the work releases it.
+  signal?.removeEventListener('abort', giveUp);
+  if (signal?.aborted === true && !held)
+    throw new FrotaError('cancelled', `waiting for cluster lock "${name}": cancelled`);
   if (!held) {
     const limit = `${lockTimeoutSeconds} seconds`;
     throw new FrotaError('deadline', `cluster lock "${name}": another command held it for more than ${limit}`);

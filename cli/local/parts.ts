@@ -10,6 +10,7 @@ import {
   livenessPort,
   namespaceOf,
   registryPort,
+  stateFolderOf,
   type Place,
 } from './place.ts';
 import type { ClusterRecord } from './record.ts';
@@ -24,10 +25,14 @@ export const supervisorId = 'supervisor';
 export const registryId = 'registry';
 
 export const pidFileOf = (place: Place, id: string): string => join(place.runFolder, `${id}.pid`);
-export const logFileOf = (place: Place, id: string): string => join(place.stateFolder, id, `${id}.log`);
 /** The controller's folder is `controller`, a node's is its name. */
 export const folderOf = (place: Place, id: string): string =>
   join(place.stateFolder, id === controllerId ? 'controller' : id);
+export function logFileOf(place: Place, id: string): string {
+  const name = id === controllerId ? 'controller' : /^n[0-9]+$/.test(id) ? 'agent' : id;
+  return join(folderOf(place, id), `${name}.log`);
+}
+
 export const adminContextFile = (place: Place): string => join(folderOf(place, controllerId), 'admin-context.json');
 export const tokenFileOf = (place: Place, id: string): string => join(folderOf(place, id), 'join-token');
 export const registryConfigFile = (place: Place): string => join(place.stateFolder, registryId, 'config.yml');
@@ -70,7 +75,7 @@ function controllerPart(place: Place, record: ClusterRecord, env: NodeJS.Process
       namespace: namespaceOf(place, controllerId),
       cgroup: groupOf(place, controllerId),
       pidFile: pidFileOf(place, controllerId),
-      logFile: join(folderOf(place, controllerId), 'controller.log'),
+      logFile: logFileOf(place, controllerId),
     },
   };
 }
@@ -89,7 +94,7 @@ function agentPart(place: Place, record: ClusterRecord, id: string, env: NodeJS.
       namespace: namespaceOf(place, id),
       cgroup: `${groupOf(place, id)}/agent`,
       pidFile: pidFileOf(place, id),
-      logFile: join(folderOf(place, id), 'agent.log'),
+      logFile: logFileOf(place, id),
     },
   };
 }
@@ -105,20 +110,13 @@ function tokenEnvironment(place: Place, id: string): NodeJS.ProcessEnv {
 
 /** The same for whoever calls `up`: where programs and folders are, and nothing else of a person's shell. */
 export function baseEnvironment(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
-  const kept = [
-    'FROTA_STATE_DIR',
-    'TMPDIR',
-    'HTTP_PROXY',
-    'HTTPS_PROXY',
-    'NO_PROXY',
-    'NODE_OPTIONS',
-    'FROTA_LOG_LEVEL',
-  ];
+  const kept = ['TMPDIR', 'HTTP_PROXY', 'HTTPS_PROXY', 'NO_PROXY', 'NODE_EXTRA_CA_CERTS', 'NODE_OPTIONS'];
   const own = Object.fromEntries(kept.filter((name) => env[name] !== undefined).map((name) => [name, env[name]]));
   return {
     PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
     HOME: '/root',
     LANG: 'C.UTF-8',
+    FROTA_STATE_DIR: stateFolderOf(env),
     ...own,
   };
 }

@@ -1,6 +1,6 @@
 /** Where a local cluster lives on this machine: every name, folder and address of it follows from its name and subnet. */
 import { createHash } from 'node:crypto';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { FrotaError } from '../../proto/base/errors.ts';
 
 /** Longest interface name of Linux (IFNAMSIZ - 1). */
@@ -28,11 +28,20 @@ export interface Place {
   readonly table: string;
 }
 
+/** Run folders and cgroups that an agent or controller of a real machine has by default. */
+const reservedNames = ['agent', 'controller', 'node'];
+
 /** @throws FrotaError `invalid` */
 export function checkName(name: string): void {
   if (!/^[a-z0-9][a-z0-9-]*$/.test(name) || name.length > maxNameLength) {
     const rule = `lower-case letters, digits and hyphens, a letter or digit first, at most ${maxNameLength} characters`;
     throw new FrotaError('invalid', `"${name}" is no name for a cluster: use ${rule}`);
+  }
+  if (reservedNames.includes(name)) {
+    throw new FrotaError(
+      'invalid',
+      `"${name}" is no name for a cluster: a node of its own on this machine would use the same folders`,
+    );
   }
   // The namespaces of cluster `a-n1` and those of node n1 of cluster `a` would be told apart by nothing.
   if (/-[cn][0-9]+(-|$)/.test(name)) {
@@ -40,9 +49,13 @@ export function checkName(name: string): void {
   }
 }
 
-export function stateRoot(env: NodeJS.ProcessEnv): string {
-  return join(env.FROTA_STATE_DIR ?? '/var/lib/frota', 'clusters');
+/** Absolute, because the programs of a cluster do not run in the folder in which a person called `up`. */
+export function stateFolderOf(env: NodeJS.ProcessEnv): string {
+  const given = env.FROTA_STATE_DIR ?? '';
+  return given === '' ? '/var/lib/frota' : resolve(given);
 }
+
+export const stateRoot = (env: NodeJS.ProcessEnv): string => join(stateFolderOf(env), 'clusters');
 
 export const runRoot = '/run/frota';
 export const namespaceFolder = '/run/netns';

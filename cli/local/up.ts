@@ -33,7 +33,7 @@ import {
 import type { Change, ContextEntry, ControlClient, UpNode, UpOptions, UpResult } from './ports.ts';
 import { readRecord, writeRecord, writeWhole, type ClusterRecord } from './record.ts';
 import { pickSubnet, takenSubnets } from './subnet.ts';
-import { waitForAdminContext, waitForListener, waitForNodes, waitForPart } from './waiting.ts';
+import { waitForAdminContext, waitForListener, waitForNodes, waitForPart, waitForStates } from './waiting.ts';
 import { ensureBridge, ensureNamespace } from './wiring.ts';
 
 /** What `up` learns on its way; the steps are in the order of `up` below. */
@@ -60,23 +60,27 @@ export async function clusterUp(options: UpOptions): Promise<UpResult> {
   const place = placeOf(options.name, process.env);
   checkRequest(options);
   const installation = options.installation ?? findInstallation();
-  return withLock(`cluster-${place.name}`, async () => {
-    const before = await readRecord(place);
-    const existing = before?.nodes.length ?? 0;
-    const asked = options.nodes ?? (existing === 0 ? defaultNodes : existing);
-    const wanted = nodeIds(Math.max(asked, existing));
-    const work: Work = {
-      place,
-      options,
-      installation,
-      before,
-      ranBefore: runningNow(place, [supervisorId, registryId, controllerId, ...wanted]),
-      wanted,
-      say: options.onProgress ?? ((): void => undefined),
-      signal: options.signal ?? new AbortController().signal,
-    };
-    return up(work);
-  });
+  return withLock(
+    `cluster-${place.name}`,
+    async () => {
+      const before = await readRecord(place);
+      const existing = before?.nodes.length ?? 0;
+      const asked = options.nodes ?? (existing === 0 ? defaultNodes : existing);
+      const wanted = nodeIds(Math.max(asked, existing));
+      const work: Work = {
+        place,
+        options,
+        installation,
+        before,
+        ranBefore: runningNow(place, [supervisorId, registryId, controllerId, ...wanted]),
+        wanted,
+        say: options.onProgress ?? ((): void => undefined),
+        signal: options.signal ?? new AbortController().signal,
+      };
+      return up(work);
+    },
+    options.signal,
+  );
 }
 
 async function up(work: Work): Promise<UpResult> {
@@ -184,7 +188,7 @@ async function reachController(work: Work, record: ClusterRecord): Promise<Conte
  */
 async function ensureJoined(work: Work, known: ClusterRecord, client: ControlClient): Promise<ClusterRecord> {
   const { place, wanted, ranBefore, say, signal } = work;
-  const states = new Map((await client.listNodes(signal)).map((node) => [node.name, node.state]));
+  const states = await waitForStates(client, logFileOf(place, controllerId), signal);
   for (const id of wanted) {
     if (states.get(id) === 'ready' && existsSync(folderOf(place, id))) continue;
     // Single use and short-lived; readable by root alone, and removed when the node is ready.

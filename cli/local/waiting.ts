@@ -96,7 +96,7 @@ export async function waitForNodes(
   let seen: ReadonlyMap<string, NodeState> = new Map();
   const lagging = (): Part | undefined => agents.find((part) => seen.get(part.id) !== 'ready');
   const look = async (): Promise<ReadonlyMap<string, NodeState> | undefined> => {
-    seen = await readStates(client, signal);
+    seen = (await readStates(client, signal)) ?? seen;
     return lagging() === undefined ? seen : undefined;
   };
   try {
@@ -111,12 +111,28 @@ export async function waitForNodes(
   }
 }
 
-async function readStates(client: ControlClient, signal: AbortSignal): Promise<ReadonlyMap<string, NodeState>> {
+/** What the controller knows of its nodes, by their names, as soon as it answers. */
+export async function waitForStates(
+  client: ControlClient,
+  logFile: string,
+  signal: AbortSignal,
+): Promise<ReadonlyMap<string, NodeState>> {
+  return waitFor('the controller to answer', () => readStates(client, signal), {
+    signal,
+    logFile,
+    everyMs: nodePollMs,
+  });
+}
+
+/** Undefined while it does not answer: a controller that is just being started again does so a moment later. */
+async function readStates(
+  client: ControlClient,
+  signal: AbortSignal,
+): Promise<ReadonlyMap<string, NodeState> | undefined> {
   try {
     return new Map((await client.listNodes(signal)).map((node) => [node.name, node.state]));
   } catch (error) {
-    // A controller that is just being started again answers a moment later.
-    if (FrotaError.from(error).code === 'unavailable') return new Map();
+    if (FrotaError.from(error).code === 'unavailable') return undefined;
     throw error;
   }
 }

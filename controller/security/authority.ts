@@ -121,7 +121,7 @@ async function parseAuthority(text: string, path: string): Promise<Authority> {
 async function checkPair(signingKey: CryptoKey, certificate: x509.X509Certificate): Promise<void> {
   const sample = new Uint8Array(32);
   const signature = await crypto.subtle.sign(signingAlgorithm, signingKey, sample);
-  const publicKey = await certificate.publicKey.export(keyAlgorithm, ['verify'], crypto);
+  const publicKey = (await certificate.publicKey.export(keyAlgorithm, ['verify'], crypto)) as CryptoKey;
   if (!(await crypto.subtle.verify(signingAlgorithm, publicKey, signature, sample))) {
     throw new Error('key and certificate do not belong together');
   }
@@ -148,7 +148,13 @@ function createAuthority(signingKey: CryptoKey, ca: x509.X509Certificate): Autho
     issuePerson: async (name, role, nowMs) => {
       const keys = await newKeys();
       const subject = clientSubject(name, role);
-      const certificate = await issue({ ...clientOrder, subject, publicKey: keys.publicKey, lifetimeMs: personLifetimeMs, nowMs });
+      const certificate = await issue({
+        ...clientOrder,
+        subject,
+        publicKey: keys.publicKey,
+        lifetimeMs: personLifetimeMs,
+        nowMs,
+      });
       return { certificate, key: await exportKey(keys.privateKey) };
     },
     signNode: async (request, nodeId, nowMs) => {
@@ -205,8 +211,8 @@ async function requestedKey(request: Uint8Array): Promise<x509.PublicKey> {
   let problem = 'it is not signed by its own key';
   try {
     const parsed = new x509.Pkcs10CertificateRequest(Uint8Array.from(request));
-    const { algorithm } = parsed.publicKey;
-    const isP256 = algorithm.name === 'ECDSA' && (algorithm as webcrypto.EcKeyAlgorithm).namedCurve === 'P-256';
+    const algorithm = parsed.publicKey.algorithm as webcrypto.EcKeyAlgorithm;
+    const isP256 = algorithm.name === 'ECDSA' && algorithm.namedCurve === 'P-256';
     if (isP256 && (await parsed.verify(crypto))) return parsed.publicKey;
     if (!isP256) problem = 'its key is not ECDSA P-256';
   } catch (cause) {
@@ -215,7 +221,8 @@ async function requestedKey(request: Uint8Array): Promise<x509.PublicKey> {
   throw new FrotaError('invalid', `the certificate request is refused: ${problem}`);
 }
 
-const newKeys = (): Promise<webcrypto.CryptoKeyPair> => crypto.subtle.generateKey(keyAlgorithm, true, ['sign', 'verify']);
+const newKeys = (): Promise<webcrypto.CryptoKeyPair> =>
+  crypto.subtle.generateKey(keyAlgorithm, true, ['sign', 'verify']);
 
 async function exportKey(key: CryptoKey): Promise<string> {
   return x509.PemConverter.encode(await crypto.subtle.exportKey('pkcs8', key), 'PRIVATE KEY');

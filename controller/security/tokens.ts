@@ -36,12 +36,7 @@ export function createToken(caDigest: string, nowMs: number, ttlMs: number = def
 }
 
 /** Makes a token and stores its record. */
-export async function issueToken(
-  store: Store,
-  caDigest: string,
-  nowMs: number,
-  ttlMs?: number,
-): Promise<CreatedToken> {
+export async function issueToken(store: Store, caDigest: string, nowMs: number, ttlMs?: number): Promise<CreatedToken> {
   const created = createToken(caDigest, nowMs, ttlMs);
   const key = tokenKey(created.record.id);
   const [result] = await store.commit([
@@ -86,7 +81,10 @@ export async function deleteExpiredTokens(store: Store, nowMs: number): Promise<
   const { entries } = await store.range(tokenPrefix);
   const expired = entries.filter(({ value }) => nowMs >= decodeJoinTokenRecord(value).expiresAtMs);
   await store.commit(
-    expired.map(({ key, modRevision }) => ({ compares: [{ key, modRevision }], operations: [{ kind: 'delete', key }] })),
+    expired.map(({ key, modRevision }) => ({
+      compares: [{ key, modRevision }],
+      operations: [{ kind: 'delete', key }],
+    })),
   );
 }
 

@@ -76,10 +76,7 @@ export interface Welcome {
 
 /** Controller → agent. `welcome` is the first message and only the first; `synced`: all that differed has been sent. */
 export type ControllerMessage =
-  | Welcome
-  | UnitChange
-  | { readonly kind: 'ack'; readonly sequence: number }
-  | { readonly kind: 'synced' };
+  Welcome | UnitChange | { readonly kind: 'ack'; readonly sequence: number } | { readonly kind: 'synced' };
 
 export const joinRequest: Codec<JoinRequest> = w.messageCodec(
   'JoinRequest',

@@ -17,10 +17,11 @@ export interface EnumConverter<Domain extends string, Wire extends number> {
 function enumConverter<Domain extends string, Wire extends number>() {
   return <const Table extends Record<Domain, Wire>>(
     table: Table,
-    ...forgotten: [Exclude<`${Wire}`, `${Table[Domain]}` | '0'>] extends [never] ? [] : [missing: never]
+    ..._forgotten: [Exclude<`${Wire}`, `${Table[Domain]}` | '0'>] extends [never] ? [] : [missing: never]
   ): EnumConverter<Domain, Wire> => {
-    void forgotten;
-    const byNumber = new Map<number, Domain>(Object.entries<Wire>(table).map(([key, number]) => [number, key as Domain]));
+    const byNumber = new Map<number, Domain>(
+      Object.entries<Wire>(table).map(([key, number]) => [number, key as Domain]),
+    );
     return {
       toWire: (value) => table[value],
       fromWire: (value, where) => {

@@ -7,7 +7,7 @@ import * as w from './wire.ts';
 import type { Received, Sent, WireLong } from './wire.ts';
 
 /** @throws FrotaError `invalid` for what is no ISO 8601 time. */
-function isoToWire(iso: string, where: string): WireLong {
+function isoToWire(iso: string, where: string): number {
   const ms = Date.parse(iso);
   if (Number.isNaN(ms)) throw new FrotaError('invalid', `${where} is "${iso}", which is not a time in ISO 8601`);
   return w.long(ms, where);
@@ -19,7 +19,7 @@ function isoFromWire(wire: WireLong, where: string): string {
   return date.toISOString();
 }
 
-const optionalIsoToWire = (iso: string | null, where: string): WireLong | null =>
+const optionalIsoToWire = (iso: string | null, where: string): number | null =>
   iso === null ? null : isoToWire(iso, where);
 
 const optionalIsoFromWire = (wire: WireLong | null, where: string): string | null =>

@@ -2,7 +2,6 @@
  * What every converter is made of. The generated types call every field optional and message fields non-null; at run
  * time an absent message is null. `Sent` makes a forgotten field a compile error, `required` finds an absent one.
  */
-import protobuf from 'protobufjs/minimal.js';
 import { FrotaError } from '../base/errors.ts';
 import { frota } from '../gen/frota.js';
 
@@ -23,27 +22,29 @@ type Properties<N extends MessageName> = Parameters<Generated[N]['encode']>[0];
 /** Field names that are no fields: kept unknown bytes, and the discriminators of `oneof`, which follow from the fields. */
 type Virtual = '$unknowns' | 'message' | 'content';
 
-type Complete<T> = T extends string | number | boolean | Uint8Array | WireLong
-  ? T
-  : T extends readonly (infer Item)[]
-    ? Complete<Item>[]
-    : string extends keyof T
-      ? T
-      : { [K in Exclude<keyof T, Virtual>]-?: Complete<NonNullable<T[K]>> | null };
+type Complete<T> = T extends WireLong
+  ? number
+  : T extends string | number | boolean | Uint8Array
+    ? T
+    : T extends readonly (infer Item)[]
+      ? Complete<Item>[]
+      : string extends keyof T
+        ? T
+        : { [K in Exclude<keyof T, Virtual>]-?: Complete<NonNullable<T[K]>> | null };
 
-/** A message to be sent, with no field forgotten; null is absent. */
+/** A message to be sent, with no field forgotten; null is absent, and 64-bit integers are numbers, as the writer takes them. */
 export type Sent<N extends MessageName> = Complete<Properties<N>>;
 
 /** A message as decoded. Message fields may be null, whatever the type says: read them with `required`. */
 export type Received<N extends MessageName> = InstanceType<Generated[N]>;
 
-/** 64-bit integers on the wire; `long.js` at run time. */
+/** 64-bit integers as decoded: `long.js`. */
 export type WireLong = frota.v1.Task['createdAtMs'];
 
 /** Between values and bytes. `decode` throws FrotaError `corrupt`, `encode` FrotaError `invalid`. */
 export interface Codec<T> {
-  encode(value: T): Uint8Array;
-  decode(bytes: Uint8Array): T;
+  encode(this: void, value: T): Uint8Array;
+  decode(this: void, bytes: Uint8Array): T;
 }
 
 export function messageCodec<T, N extends MessageName>(
@@ -71,7 +72,7 @@ export function messageCodec<T, N extends MessageName>(
 
 /** Every field named, optional ones with undefined for absent. */
 export type Fields<T> = {
-  [K in keyof Required<T>]: Record<never, never> extends Pick<T, K> ? Required<T>[K] | undefined : Required<T>[K];
+  [K in keyof Required<T>]: Pick<T, K> extends Required<Pick<T, K>> ? Required<T>[K] : Required<T>[K] | undefined;
 };
 
 /** A value without its undefined fields: under `exactOptionalPropertyTypes` absent is not undefined. */
@@ -92,15 +93,12 @@ export function name(value: string, where: string): string {
 }
 
 /** Any integer that JavaScript holds exactly. @throws FrotaError `invalid`. */
-export function long(value: number, where: string): WireLong {
-  if (!Number.isSafeInteger(value)) {
-    throw new FrotaError('invalid', `${where} is ${String(value)}, which is not a whole number that fits in 53 bits`);
-  }
-  // protobufjs declares an interface of its own for what is the same class.
-  return protobuf.util.LongBits.fromNumber(value).toLong(false) as WireLong;
+export function long(value: number, where: string): number {
+  if (Number.isSafeInteger(value)) return value;
+  throw new FrotaError('invalid', `${where} is ${String(value)}, which is not a whole number that fits in 53 bits`);
 }
 
-export const optionalLong = (value: number | undefined, where: string): WireLong | null =>
+export const optionalLong = (value: number | undefined, where: string): number | null =>
   value === undefined ? null : long(value, where);
 
 /** @throws FrotaError `corrupt` where JavaScript could not hold the number exactly. */

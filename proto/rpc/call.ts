@@ -146,12 +146,7 @@ function outcomeOf(stream: StreamCall, place: CallPlace, signal: AbortSignal): O
   return { error: () => error, succeeded: () => succeeded, finished };
 }
 
-async function* replies(
-  call: StreamCall,
-  method: AnyMethod,
-  place: CallPlace,
-  outcome: Outcome,
-): AsyncGenerator {
+async function* replies(call: StreamCall, method: AnyMethod, place: CallPlace, outcome: Outcome): AsyncGenerator {
   try {
     for await (const payload of call) {
       try {

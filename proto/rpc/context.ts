@@ -16,14 +16,12 @@ export interface CallContext {
   readonly peer: Peer | undefined;
   /** IP address. */
   readonly remoteAddress: string;
-  /** Aborts when the caller has cancelled, its deadline passed, its connection broke, or the server closes. */
+  /** Aborts when the caller has cancelled, its deadline passed, its connection broke, or, for streams, the server closes. */
   readonly signal: AbortSignal;
 }
 
 type AnyCall =
-  | ServerUnaryCall<Buffer, Buffer>
-  | ServerWritableStream<Buffer, Buffer>
-  | ServerDuplexStream<Buffer, Buffer>;
+  ServerUnaryCall<Buffer, Buffer> | ServerWritableStream<Buffer, Buffer> | ServerDuplexStream<Buffer, Buffer>;
 
 export function contextOf(call: AnyCall, path: string): { context: CallContext; abort: (reason: FrotaError) => void } {
   const controller = new AbortController();

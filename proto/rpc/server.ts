@@ -73,17 +73,18 @@ export function createServer({ tls, logger }: ServerOptions): RpcServer {
     'grpc.keepalive_time_ms': keepaliveIntervalMs,
     'grpc.keepalive_timeout_ms': keepaliveTimeoutMs,
   });
-  const closing = new AbortController();
+  const around: Surroundings = { logger, closing: false, streams: new Set() };
   let closed: Promise<void> | undefined;
   return {
     add: (service, handlers) => {
       for (const [name, method] of Object.entries<AnyMethod>(service)) {
-        register(server, method, handlers[name] as AnyHandler, { logger, closing: closing.signal });
+        register(server, method, handlers[name] as AnyHandler, around);
       }
     },
     listen: (address) => listen(server, address, tls),
     close: () => {
-      closing.abort();
+      around.closing = true;
+      for (const stop of around.streams) stop();
       closed ??= shutDown(server);
       return closed;
     },
@@ -92,8 +93,10 @@ export function createServer({ tls, logger }: ServerOptions): RpcServer {
 
 interface Surroundings {
   readonly logger: Logger;
-  /** Aborts when the server is told to close. */
-  readonly closing: AbortSignal;
+  /** Set once, when the server is told to close. */
+  closing: boolean;
+  /** What ends each open stream. A set, because Node warns of more than ten listeners on one signal. */
+  readonly streams: Set<() => void>;
 }
 
 function register(server: grpc.Server, method: AnyMethod, handler: AnyHandler, around: Surroundings): void {
@@ -129,26 +132,26 @@ function unary(method: AnyMethod, handler: AnyHandler, { logger }: Surroundings)
 }
 
 /** Server streams and duplexes: the same but for what the handler is given. */
-function streaming(method: AnyMethod, handler: AnyHandler, { logger, closing }: Surroundings) {
+function streaming(method: AnyMethod, handler: AnyHandler, around: Surroundings) {
   return (call: ServerCall | grpc.ServerWritableStream<Buffer, Buffer>): void => {
     const { context, abort } = contextOf(call, method.path);
     const stopping = new FrotaError('unavailable', 'the controller is stopping; its next start or another one answers');
-    const onClosing = (): void => {
+    const stop = (): void => {
       abort(stopping);
     };
-    closing.addEventListener('abort', onClosing, { once: true });
+    around.streams.add(stop);
     const answer = async (): Promise<void> => {
       try {
-        if (closing.aborted) throw stopping;
+        if (around.closing) throw stopping;
         const input: unknown = 'request' in call ? readRequest(method, call.request) : incoming(call, method, context);
         await sendAll(call, handler(input, context) as AsyncIterable<unknown>, method, context.signal);
         call.end();
       } catch (thrown) {
-        const error = closing.aborted ? stopping : reportable(thrown, method, logger);
+        const error = around.closing ? stopping : reportable(thrown, method, around.logger);
         // grpc-js makes the status of the error emitted; a listener of its own is always there.
         call.emit('error', toStatusError(error));
       } finally {
-        closing.removeEventListener('abort', onClosing);
+        around.streams.delete(stop);
       }
     };
     void answer();

@@ -54,7 +54,8 @@ function trailerOf(code: ErrorCode, message: string, problems: readonly Problem[
 /** Without half surrogate pairs, which a cut may leave and on which grpc-js's percent-encoding throws. */
 const wellFormed = (text: string): string => Buffer.from(text, 'utf8').toString('utf8');
 
-const shorten = (text: string, length: number): string => (text.length <= length ? text : `${text.slice(0, length - 1)}…`);
+const shorten = (text: string, length: number): string =>
+  text.length <= length ? text : `${text.slice(0, length - 1)}…`;
 
 /** What the client knows of the call, for messages that say where. */
 export interface CallPlace {

@@ -286,3 +286,36 @@ describe('what is present', () => {
     expect((await stat(join(dataDir, 'images'))).mode & 0o777).toBe(0o700);
   });
 });
+
+describe('archives by other hands', () => {
+  /** A folder with what formats differ in: sparse files, long names, an owner, a hard link. */
+  async function tree(): Promise<string> {
+    const from = await mkdtemp(join(dir, 'tree-'));
+    const script = `
+      set -e; cd ${from}
+      mkdir -p d/${'n'.repeat(60)}/${'m'.repeat(60)}; chmod 2750 d; chown 12:34 d
+      echo long > d/${'n'.repeat(60)}/${'m'.repeat(60)}/${'f'.repeat(60)}
+      # Many islands: the map of an old GNU sparse file then needs blocks of its own.
+      for i in $(seq 0 59); do printf island$i | dd of=sparse bs=1 seek=$((i * 65536)) conv=notrunc status=none; done
+      truncate -s 5000000 sparse
+      echo a > a; ln a b; ln -s a c; touch -d 2001-02-03 a`;
+    await promisify(execFile)('sh', ['-c', script]);
+    return from;
+  }
+
+  test.each(['gnu', 'oldgnu', 'pax'])('GNU tar %s, with sparse files', async (format) => {
+    const from = await tree();
+    const args = ['-c', '-S', '-f', '-', `--format=${format}`, '--numeric-owner', '-C', from, '.'];
+    const options = { encoding: 'buffer', maxBuffer: 100_000_000 } as const;
+    const { stdout: tar } = await promisify(execFile)('tar', args, options);
+    const pulled = await images.ensure(await pushed(`sparse:${format}`, { layers: [{ tar }] }), { signal: never });
+    const unpacked = pulled.lowerDirs[0] ?? '';
+    await promisify(execFile)('diff', ['-r', '--no-dereference', from, unpacked]);
+    const [old, made] = [await stat(join(from, 'sparse')), await stat(join(unpacked, 'sparse'))];
+    expect(made.size).toBe(old.size);
+    expect(made.blocks).toBeLessThan(made.size / 512 / 2);
+    expect(await lstat(join(unpacked, 'd'))).toMatchObject({ uid: 12, gid: 34, mode: 0o42750 });
+    expect((await lstat(join(unpacked, 'b'))).nlink).toBe(2);
+    expect((await lstat(join(unpacked, 'a'))).mtimeMs).toBe(new Date('2001-02-03T00:00:00').getTime());
+  });
+});

@@ -245,6 +245,7 @@ describe('a local cluster', () => {
   it.each([
     ['Upper', /is no name for a cluster/],
     ['a-n1', /names a node/],
+    ['node', /would use the same folders/],
     ['x'.repeat(40), /at most 31 characters/],
     ['../etc', /is no name for a cluster/],
   ])('refuses the name %s', async (bad, message) => {

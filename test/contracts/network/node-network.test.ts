@@ -264,7 +264,7 @@ describe('services', () => {
 
   it('take UDP away from an endpoint that vanished', async () => {
     const { namespace } = one('a2').at;
-    const script = `exec 3<>/dev/udp/${webVip}/7001; for i in 1 2 3 4 5 6; do echo x >&3; read -t 1 -r line <&3 && echo "$line"; sleep 0.5; done`;
+    const script = `exec 3<>/dev/udp/${webVip}/7001; for i in 1 2 3 4 5 6; do echo x >&3; timeout 1 head -n1 <&3; sleep 0.5; done`;
     const answers = inside(namespace, 'bash', '-c', script);
     await delay(250);
     await net.applyAll(services(['a1', 'b1']));

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { hierarchiesIn } from '../../../cli/local/cgroups.ts';
 import { mountsBelow } from '../../../cli/local/mounts.ts';
+import { logFileOf } from '../../../cli/local/parts.ts';
 import { addressesIn, bridgeMac, hostLinkOf, placeOf } from '../../../cli/local/place.ts';
 import { pickSubnet, rangeOf } from '../../../cli/local/subnet.ts';
 import { summaryText } from '../../../cli/local/tour/summary.ts';
@@ -39,6 +40,19 @@ describe('names of a local cluster', () => {
       addresses.of('n100'),
     ]).toEqual(['10.89.7.1', '10.89.7.10', '10.89.7.10', '10.89.7.11', '10.89.7.110']);
     expect(addresses.registry).toBe('10.89.7.1:5000');
+  });
+});
+
+describe('logs', () => {
+  it('lie in the folder of their program', () => {
+    const place = placeOf('local', {});
+    const relative = (id: string): string => logFileOf(place, id).slice(place.stateFolder.length + 1);
+    expect(['supervisor', 'registry', 'c1', 'n2'].map(relative)).toEqual([
+      'supervisor/supervisor.log',
+      'registry/registry.log',
+      'controller/controller.log',
+      'n2/agent.log',
+    ]);
   });
 });
 

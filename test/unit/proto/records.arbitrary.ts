@@ -230,7 +230,11 @@ const report = fc.record(
 
 export const agentMessage = fc.oneof(
   fc.record({ kind: fc.constant('hello' as const), facts: nodeFacts, bootId: bytes, held: fc.array(heldUnit) }),
-  fc.record({ kind: fc.constant('statuses' as const), sequence: fc.nat(), reports: fc.array(report, { maxLength: 3 }) }),
+  fc.record({
+    kind: fc.constant('statuses' as const),
+    sequence: fc.nat(),
+    reports: fc.array(report, { maxLength: 3 }),
+  }),
 );
 
 export const controllerMessage = fc.oneof(

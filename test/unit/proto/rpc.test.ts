@@ -50,7 +50,10 @@ let serverIdentity: Identity;
 let person: Identity;
 let closers: (() => Promise<void> | void)[];
 const logged: { fields: LogFields; message: string }[] = [];
-const logger = { ...silentLogger, error: (fields: LogFields, message: string) => void logged.push({ fields, message }) };
+const logger = {
+  ...silentLogger,
+  error: (fields: LogFields, message: string) => void logged.push({ fields, message }),
+};
 
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), 'ft-rpc-'));
@@ -75,7 +78,11 @@ async function serve(add: (server: RpcServer) => void): Promise<{ address: strin
   return { address: `127.0.0.1:${String(port)}`, server };
 }
 
-function open(addresses: readonly string[], identity: Partial<Identity> = person, ca = authority.certificate): Connection {
+function open(
+  addresses: readonly string[],
+  identity: Partial<Identity> = person,
+  ca = authority.certificate,
+): Connection {
   const connection = connect({ addresses, tls: { ca, ...identity } });
   closers.push(() => {
     connection.close();
@@ -246,7 +253,7 @@ describe('addresses', () => {
     const error = await errorOf(client.getVersion({}, { deadlineMs: 5000 }));
     expect(error.code).toBe('unavailable');
     expect(error.message).toContain('no answer from the controller at 127.0.0.1:1: check that it runs');
-    expect(String((error.cause as Error).message)).toContain('ECONNREFUSED');
+    expect((error.cause as Error).message).toContain('ECONNREFUSED');
   });
 
   test.each([
@@ -266,7 +273,10 @@ describe('addresses', () => {
 
   test('a taken port is a clear error', async () => {
     const { address } = await controlClient({});
-    const second = createServer({ tls: { ...serverIdentity, ca: authority.certificate, requireClientCertificate: true }, logger });
+    const second = createServer({
+      tls: { ...serverIdentity, ca: authority.certificate, requireClientCertificate: true },
+      logger,
+    });
     const error = await errorOf(second.listen(address));
     expect(error.code).toBe('unavailable');
     expect(error.message).toContain(`cannot listen on ${address}`);
@@ -304,7 +314,19 @@ describe('server streams', () => {
   test('a slow reader slows the handler down; leaving ends it', async () => {
     let made = 0;
     let ended = false;
-    const big = { ...progress(1), services: [{ stack: 's', name: 'n', mode: 'replicated' as const, image: 'x'.repeat(100_000), replicas: { desired: 1, running: 1 }, ports: [] }] };
+    const big = {
+      ...progress(1),
+      services: [
+        {
+          stack: 's',
+          name: 'n',
+          mode: 'replicated' as const,
+          image: 'x'.repeat(100_000),
+          replicas: { desired: 1, running: 1 },
+          ports: [],
+        },
+      ],
+    };
     const { client } = await controlClient({
       watchStack: async function* () {
         try {

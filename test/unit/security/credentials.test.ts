@@ -95,7 +95,16 @@ async function serveControl(ca: Authority): Promise<string> {
 
 function optionsOf(token: string, more: Partial<JoinOptions> = {}): JoinOptions {
   const { signal } = new AbortController();
-  return { address: joinAddress, token, nodeName: 'n1', dataDir, nowMs: Date.now(), signal, logger: silentLogger, ...more };
+  return {
+    address: joinAddress,
+    token,
+    nodeName: 'n1',
+    dataDir,
+    nowMs: Date.now(),
+    signal,
+    logger: silentLogger,
+    ...more,
+  };
 }
 
 const newToken = async (ttlMs?: number): Promise<string> =>

@@ -19,9 +19,9 @@ import {
   deleteExpiredTokens,
   issueToken,
   redemption,
-  tokenPrefix,
 } from '../../../controller/security/tokens.ts';
 import { createMemoryStore } from '../../../controller/store/memory/memory-store.ts';
+import { tokenKey } from '../../../controller/store/keys.ts';
 import type { Store } from '../../../controller/store/store.ts';
 import type { FrotaError } from '../../../proto/base/errors.ts';
 import { formatJoinToken, parseJoinToken } from '../../../proto/domain/cluster.ts';
@@ -214,7 +214,7 @@ describe('join tokens', () => {
     await issueToken(store, digest, now, 1000);
     const { token } = await issueToken(store, digest, now, 5000);
     await deleteExpiredTokens(store, now + 1000);
-    expect((await store.range(tokenPrefix)).entries).toHaveLength(1);
+    expect((await store.range(tokenKey(''))).entries).toHaveLength(1);
     await consumeToken(store, token, now);
   });
 });

@@ -1,0 +1,40 @@
+import { expect, test } from 'vitest';
+import { parseImageConfig } from '../../../agent/images/image-config.ts';
+import { chainIds, chainSnapshotName, layerSnapshotName } from '../../../agent/images/snapshot-store.ts';
+
+const diffId = `sha256:${'1'.repeat(64)}`;
+const other = `sha256:${'2'.repeat(64)}`;
+const parse = (value: unknown): ReturnType<typeof parseImageConfig> =>
+  parseImageConfig(Buffer.from(JSON.stringify(value)), 'config of app:1');
+
+test('absent and null are empty', () => {
+  const rootfs = { type: 'layers', diff_ids: [diffId] };
+  const empty = { entrypoint: [], command: [], environment: [], workingDir: '', user: '' };
+  const platform = { os: 'linux', architecture: 'amd64' };
+  expect(parse({ ...platform, rootfs })).toEqual({ config: empty, platform, diffIds: [diffId] });
+  expect(parse({ ...platform, rootfs, config: { Cmd: null, Env: null, Entrypoint: null, User: '' } }).config).toEqual(empty);
+});
+
+test.each([
+  [{ rootfs: { diff_ids: ['../x'] } }, 'rootfs.diff_ids'],
+  [{ config: { Cmd: 'sh' } }, 'Cmd is not a list'],
+  [{ config: { Env: [1] } }, 'Env has an item'],
+  [{ config: { User: 5 } }, 'User is not text'],
+  [{ config: { WorkingDir: 'a\0b' } }, 'WorkingDir is not text'],
+  [{ config: [] }, 'config is not an object'],
+])('%j is refused', (value, message) => {
+  expect(() => parse(value)).toThrow(message);
+});
+
+test('chain ids are as the specification says', () => {
+  expect(chainIds([diffId])).toEqual([diffId]);
+  // printf '%s %s' "$first" "$second" | sha256sum
+  expect(chainIds([diffId, other])[1]).toBe('sha256:9932074217c35353d2e03a3f5a86549f7c67bfeb0ba53e23d69f4d4c8f7958f5');
+});
+
+test('127 names and their colons leave room in a page of mount options', () => {
+  const name = layerSnapshotName(diffId);
+  expect(name).toMatch(/^[a-z2-7]{26}$/);
+  expect(chainSnapshotName(diffId)).not.toBe(name);
+  expect(127 * (name.length + 1)).toBeLessThan(4096 - 600);
+});
