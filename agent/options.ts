@@ -25,7 +25,8 @@ const maxPort = 65_535;
 
 const port = (text: string): number => {
   const value = Number(text);
-  if (!Number.isInteger(value) || value < 0 || value > maxPort) throw new InvalidArgumentError('give a port, 0 to 65535.');
+  if (!Number.isInteger(value) || value < 0 || value > maxPort)
+    throw new InvalidArgumentError('give a port, 0 to 65535.');
   return value;
 };
 
@@ -48,11 +49,20 @@ export function agentCommand(version: string, act: (options: AgentOptions) => Pr
     .option('--join <address>', 'join port of the controller, host:port; needed once')
     .option('--token <token>', 'join token, from `frota cluster token`; better in the environment as FROTA_TOKEN')
     .option('--name <name>', 'name of this node', hostname())
-    .option('--address <ip>', 'address of this machine that the others reach (default: the one that leads to the controller)', address)
+    .option(
+      '--address <ip>',
+      'address of this machine that the others reach (default: the one that leads to the controller)',
+      address,
+    )
     .option('--data <folder>', 'what must survive a reboot', '/var/lib/frota/agent')
     .option('--run <folder>', 'what is for this boot only', '/run/frota/agent')
     .option('--cgroup-parent <path>', "the node's own cgroup; the agent sits in PATH/agent", '/frota/node')
-    .option('--insecure-registry <host|cidr>', 'registry that may be asked over plain HTTP; may be repeated', collect, [])
+    .option(
+      '--insecure-registry <host|cidr>',
+      'registry that may be asked over plain HTTP; may be repeated',
+      collect,
+      [],
+    )
     .option('--liveness-port <port>', 'UDP port on which this node answers probes', port, defaultLivenessPort)
     .option('--runtime <name>', 'runc or crun (default: the better one that works here)', runtime)
     .option('--log-level <level>', 'debug, info, warn or error', 'info')

@@ -1,35 +1,29 @@
-/** The parts of the agent, joined: part of the composition root, apart from the command line so that both stay small. */
+/** Composition root of the agent: joins adapters to ports. Everything started here is stopped here. */
 import { randomBytes } from 'node:crypto';
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
-import { describeError, FrotaError } from '../proto/base/errors.ts';
-import { monoMs, wallMs } from '../proto/base/clock.ts';
-import type { Clock } from '../proto/base/clock.ts';
+import { FrotaError } from '../proto/base/errors.ts';
 import type { Logger } from '../proto/base/log.ts';
-import type { Welcome } from '../proto/codec/dispatch.ts';
-import { connect, createClient, parseAddress } from '../proto/rpc/client.ts';
-import { dispatchService } from '../proto/rpc/service.ts';
-import { frotaVersion } from '../proto/base/version.ts';
+import { parseAddress } from '../proto/rpc/client.ts';
+import { createEnforcer, every } from './enforcer.ts';
+import type { Enforcer } from './enforcer.ts';
 import { NodeTasks } from './execute/node-tasks.ts';
 import { createTaskFiles } from './execute/task-files.ts';
-import { detectCgroupLayout } from './host/cgroups.ts';
-import { readHostFacts } from './host/facts.ts';
+import { requirePrograms } from './host/programs.ts';
 import { createImages } from './images/create-images.ts';
 import { createHeartbeats } from './liveness/heartbeats.ts';
-import type { Heartbeats } from './liveness/heartbeats.ts';
+import { clock, Link } from './link.ts';
+import type { LinkParts } from './link.ts';
 import { renderHosts, writeInPlace } from './network/hosts-file.ts';
-import { createNodeNetwork } from './network/node-network.ts';
+import { createNodeNetwork, networkPrograms } from './network/node-network.ts';
+import type { NodeNetwork } from './network/network.ts';
 import { resolvConfOfNode } from './network/resolv-conf.ts';
 import type { AgentOptions } from './options.ts';
 import { createOciRuntime } from './runtime/oci/oci-runtime.ts';
 import { loadAssignments } from './session/assignments.ts';
-import type { Assignments, NodeSelf } from './session/assignments.ts';
-import { joinCluster, loadCredentials, renewalDue, renewCredentials } from './session/credentials.ts';
+import { joinCluster, loadCredentials } from './session/credentials.ts';
 import type { Credentials } from './session/credentials.ts';
-import { startSession } from './session/session.ts';
-import type { Session } from './session/session.ts';
 import { createJournal } from './state/journal.ts';
 import type { Journal } from './state/journal.ts';
 
@@ -37,10 +31,11 @@ import type { Journal } from './state/journal.ts';
 const renewalCheckMs = 10 * 60 * 1000;
 /** A rule or route that somebody took away is put back within this time. */
 const repairIntervalMs = 30_000;
-
-const clock: Clock = { now: () => ({ monoMs: monoMs(performance.now()), wallMs: wallMs(Date.now()) }) };
+/** Everything an agent calls, asked for at the start, so that all that is missing is told at once. */
+const neededPrograms = ['conmon', 'mount', 'umount', 'tar', 'bwrap', ...networkPrograms];
 
 export async function runAgent(options: AgentOptions, logger: Logger, signal: AbortSignal): Promise<void> {
+  await requirePrograms(neededPrograms.filter((program) => program !== 'conntrack'));
   const credentials = await becomeNode(options, logger, signal);
   const address = options.address ?? (await addressTowards(credentials.controlAddresses[0] ?? ''));
   const journal = createJournal(join(options.data, 'journal'), logger);
@@ -51,44 +46,29 @@ export async function runAgent(options: AgentOptions, logger: Logger, signal: Ab
     port: options.livenessPort,
     logger,
   });
+  const bootId = new Uint8Array(randomBytes(16));
+  const parts: LinkParts = { options, logger, signal, credentials, address, assignments, heartbeats, bootId };
+  const link = new Link(parts);
   try {
-    await serveNode({ options, logger, signal, credentials, address, journal, assignments, heartbeats });
+    await runNode(parts, link, journal);
   } finally {
+    await link.close();
     await heartbeats.close();
   }
 }
 
-interface Parts {
-  readonly options: AgentOptions;
-  readonly logger: Logger;
-  readonly signal: AbortSignal;
-  readonly credentials: Credentials;
-  readonly address: string;
-  readonly journal: Journal;
-  readonly assignments: Assignments;
-  readonly heartbeats: Heartbeats;
-}
-
 async function becomeNode(options: AgentOptions, logger: Logger, signal: AbortSignal): Promise<Credentials> {
-  const nowMs = clock.now().wallMs;
-  const known = await loadCredentials(options.data);
+  const { join: address, data: dataDir, name: nodeName } = options;
   const token = options.token ?? process.env['FROTA_TOKEN'];
-  if (token === undefined || options.join === undefined) {
-    if (known !== undefined) return known;
-    throw new FrotaError(
-      'invalid',
-      'this machine has not joined a cluster yet: give --join and --token as printed by `frota cluster token`',
-    );
+  if (token !== undefined && address !== undefined) {
+    return joinCluster({ address, token, nodeName, dataDir, nowMs: clock.now().wallMs, signal, logger });
   }
-  return joinCluster({
-    address: options.join,
-    token,
-    nodeName: options.name,
-    dataDir: options.data,
-    nowMs,
-    signal,
-    logger,
-  });
+  const known = await loadCredentials(dataDir);
+  if (known !== undefined) return known;
+  throw new FrotaError(
+    'invalid',
+    'this machine has not joined a cluster yet: give --join and --token as printed by `frota cluster token`',
+  );
 }
 
 /** The address of this machine from which packets to the controller leave; nothing is sent. */
@@ -101,142 +81,19 @@ async function addressTowards(controlAddress: string): Promise<string> {
     await connected;
     return socket.address().address;
   } catch (cause) {
-    throw new FrotaError('unavailable', `no way to the controller at ${controlAddress}; give --address if this is right`, {
-      cause,
-    });
+    const message = `no way to the controller at ${controlAddress}; if its address is right, give this machine's with --address`;
+    throw new FrotaError('unavailable', message, { cause });
   } finally {
     socket.close();
   }
 }
 
-/** Everything below needs to know which node this is, which the first welcome of its life says. */
-async function serveNode(parts: Parts): Promise<void> {
-  const bootId = new Uint8Array(randomBytes(16));
-  const link = createLink(parts, bootId);
-  try {
-    const self = parts.assignments.self() ?? (await link.firstWelcome);
-    await runTasks(parts, link, self);
-  } finally {
-    await link.session.close();
-  }
-}
-
-/** The session runs from the start; what it brings is handled once the node's parts are there. */
-function createLink(parts: Parts, bootId: Uint8Array) {
-  const { options, assignments, heartbeats, logger } = parts;
-  let credentials = parts.credentials;
-  let node: NodeHooks | undefined;
-  let synced = false;
-  let welcomed: (self: NodeSelf) => void = () => undefined;
-  const firstWelcome = new Promise<NodeSelf>((resolve, reject) => {
-    welcomed = resolve;
-    parts.signal.addEventListener('abort', () => {
-      reject(new FrotaError('cancelled', 'the agent was told to stop'));
-    });
-  });
-  firstWelcome.catch(() => undefined);
-
-  const onWelcome = (welcome: Welcome, controller: string): void => {
-    heartbeats.setController({
-      address: controller,
-      port: welcome.livenessPort,
-      key: welcome.livenessKey,
-      intervalMs: welcome.heartbeatIntervalMs,
-      nodeId: welcome.nodeId,
-      bootId,
-    });
-    welcomed(welcome);
-  };
-
-  let remote: () => string | undefined = () => undefined;
-  const session: Session = startSession({
-    open: (signal) => {
-      const { ca, certificate, key, controlAddresses } = credentials;
-      const connection = connect({ addresses: controlAddresses, tls: { ca, certificate, key } });
-      const stream = createClient(dispatchService, connection).session({ signal });
-      remote = () => stream.remoteAddress();
-      return {
-        send: (message) => stream.write(message),
-        messages: stream,
-        close: () => {
-          stream.close();
-          connection.close();
-        },
-      };
-    },
-    assignments,
-    bootId,
-    facts: async () => {
-      const host = await readHostFacts(frotaVersion, await detectCgroupLayout(), options.cgroupParent);
-      return { nodeId: credentials.nodeId, address: parts.address, livenessPort: heartbeats.port, ...host };
-    },
-    statuses: () => node?.statuses() ?? [],
-    onWelcome: (welcome) => {
-      onWelcome(welcome, remote() ?? parseAddress(credentials.controlAddresses[0] ?? '').host);
-      return Promise.resolve();
-    },
-    onUnit: async (key) => node?.onUnit(key),
-    onSynced: async () => {
-      synced = true;
-      await node?.onSynced();
-    },
-    clock,
-    random: Math.random,
-    logger,
-  });
-
-  return {
-    session,
-    firstWelcome,
-    attach: async (hooks: NodeHooks): Promise<void> => {
-      node = hooks;
-      for (const status of hooks.statuses()) session.report(status);
-      await hooks.onUnit('tasks');
-      if (synced) await hooks.onSynced();
-    },
-    /** Renews the certificate; the next connection uses it. */
-    renew: async (signal: AbortSignal): Promise<void> => {
-      if (!renewalDue(credentials, clock.now().wallMs)) return;
-      const { ca, certificate, key, controlAddresses } = credentials;
-      const connection = connect({ addresses: controlAddresses, tls: { ca, certificate, key } });
-      try {
-        const client = createClient(dispatchService, connection);
-        credentials = await renewCredentials(client, credentials, options.data, signal);
-        logger.info({}, 'the certificate was renewed');
-      } finally {
-        connection.close();
-      }
-    },
-  };
-}
-
-interface NodeHooks {
-  readonly statuses: NodeTasks['statuses'];
-  readonly onUnit: (key: string) => Promise<void>;
-  readonly onSynced: () => Promise<void>;
-}
-
-async function runTasks(parts: Parts, link: ReturnType<typeof createLink>, self: NodeSelf): Promise<void> {
-  const { options, assignments, journal, logger, signal } = parts;
-  const [images, runtime, network] = await Promise.all([
-    createImages({ dataDir: options.data, logger, insecureRegistries: options.insecureRegistry }),
-    createOciRuntime({
-      dataDir: options.data,
-      runDir: options.run,
-      cgroupParent: options.cgroupParent,
-      logger,
-      ...(options.runtime === undefined ? {} : { runtime: options.runtime }),
-    }),
-    createNodeNetwork({
-      nodeAddress: parts.address,
-      nodeSubnet: self.subnet,
-      stateDir: join(options.data, 'network'),
-      namePrefix: namePrefix(options),
-      logger,
-    }),
-  ]);
+async function runNode(parts: LinkParts, link: Link, journal: Journal): Promise<void> {
+  const { assignments, logger, signal, heartbeats } = parts;
+  const self = await link.self();
+  const { images, runtime, network } = await openHost(parts, self.subnet);
   const files = createTaskFiles({
-    folder: join(options.data, 'files'),
+    folder: join(parts.options.data, 'files'),
     services: () => assignments.services(),
     renderHosts,
     writeInPlace,
@@ -259,97 +116,78 @@ async function runTasks(parts: Parts, link: ReturnType<typeof createLink>, self:
     logger,
     networkReady: () => enforcer.ready,
     onStatus: (status) => {
-      link.session.report(status);
+      link.report(status);
     },
   });
-  await images.sweep();
-  enforcer.wake();
-  await tasks.adopt(assignments.tasks() ?? []);
-  logger.info({ nodeId: self.nodeId, subnet: self.subnet, tasks: tasks.statuses().length }, 'node is up');
-  const onUnit = async (key: string): Promise<void> => {
-    if (key === 'tasks') await tasks.assign(assignments.tasks() ?? []);
-    else enforcer.wake();
-  };
+  try {
+    await images.sweep();
+    enforcer.wake();
+    await tasks.adopt(assignments.tasks() ?? []);
+    logger.info({ nodeId: self.nodeId, subnet: self.subnet, tasks: tasks.statuses().length }, 'node is up');
+    await attachTasks(link, tasks, enforcer, parts);
+    await keepRight(parts, link, network);
+    // Said first, so that the controller gives this node its grace while the agent is away.
+    heartbeats.announceRestart();
+  } finally {
+    if (!signal.aborted) logger.error({}, 'the node stops after a failure; its containers keep running');
+    await tasks.close();
+    await enforcer.close();
+    await Promise.allSettled([runtime.close(), images.close(), network.close({ removeAll: false })]);
+  }
+}
+
+async function openHost({ options, address, logger }: LinkParts, subnet: string) {
+  const [images, runtime, network] = await Promise.all([
+    createImages({ dataDir: options.data, logger, insecureRegistries: options.insecureRegistry }),
+    createOciRuntime({
+      dataDir: options.data,
+      runDir: options.run,
+      cgroupParent: options.cgroupParent,
+      logger,
+      ...(options.runtime === undefined ? {} : { runtime: options.runtime }),
+    }),
+    createNodeNetwork({
+      nodeAddress: address,
+      nodeSubnet: subnet,
+      stateDir: join(options.data, 'network'),
+      namePrefix: namePrefix(options.cgroupParent),
+      logger,
+    }),
+  ]);
+  return { images, runtime, network };
+}
+
+async function attachTasks(
+  link: Link,
+  tasks: NodeTasks,
+  enforcer: Enforcer,
+  { assignments }: LinkParts,
+): Promise<void> {
   await link.attach({
     statuses: () => tasks.statuses(),
-    onUnit,
+    onUnit: async (key) => {
+      if (key === 'tasks') await tasks.assign(assignments.tasks() ?? []);
+      else enforcer.wake();
+    },
     onSynced: () => {
       tasks.confirm();
       return Promise.resolve();
     },
   });
-  const watching = network.watch(signal);
-  const timers = [
-    every(repairIntervalMs, signal, logger, 'repair of the network', () => network.repair()),
-    every(renewalCheckMs, signal, logger, 'renewal of the certificate', () => link.renew(signal)),
-  ];
-  await new Promise<void>((resolve) => {
-    if (signal.aborted) resolve();
-    else signal.addEventListener('abort', () => resolve(), { once: true });
-  });
-  // Heartbeats say "restarting" first, so that the controller gives this node its grace.
-  parts.heartbeats.announceRestart();
-  await Promise.allSettled([watching, ...timers]);
-  await tasks.close();
-  await enforcer.close();
-  await Promise.allSettled([runtime.close(), images.close(), network.close({ removeAll: false })]);
 }
 
-/** Several nodes can share a machine: what they make is told apart by the name of their cgroup, which is the node's own. */
-const namePrefix = (options: AgentOptions): string =>
-  options.cgroupParent.split('/').filter((part) => part !== '' && part !== 'frota').join('-');
-
-/** Runs `work` after each wake, never twice at once; `ready` resolves after its first success. */
-function createEnforcer(work: () => Promise<boolean>, logger: Logger) {
-  const retryMs = 500;
-  let dirty = false;
-  let running: Promise<void> | undefined;
-  let closed = false;
-  let succeed: () => void = () => undefined;
-  const ready = new Promise<void>((resolve) => {
-    succeed = resolve;
-  });
-
-  async function run(): Promise<void> {
-    while (dirty && !closed) {
-      dirty = false;
-      try {
-        if (await work()) succeed();
-      } catch (error) {
-        logger.error({ error: describeError(error) }, 'the network could not be made what it should be; trying again');
-        dirty = true;
-        await sleep(retryMs);
-      }
-    }
-    running = undefined;
-  }
-
-  return {
-    ready,
-    wake: (): void => {
-      dirty = true;
-      running ??= run();
-    },
-    close: async (): Promise<void> => {
-      closed = true;
-      succeed();
-      await running;
-    },
-  };
+/** Until the agent is told to stop. */
+async function keepRight({ signal, logger }: LinkParts, link: Link, network: NodeNetwork): Promise<void> {
+  await Promise.all([
+    network.watch(signal),
+    every(repairIntervalMs, { signal, logger, what: 'repair of the network' }, () => network.repair()),
+    every(renewalCheckMs, { signal, logger, what: 'renewal of the certificate' }, () => link.renew()),
+  ]);
 }
 
-async function every(
-  intervalMs: number,
-  signal: AbortSignal,
-  logger: Logger,
-  what: string,
-  work: () => Promise<void>,
-): Promise<void> {
-  while (!signal.aborted) {
-    await sleep(intervalMs, undefined, { signal }).catch(() => undefined);
-    if (signal.aborted) return;
-    await work().catch((error: unknown) => {
-      logger.warn({ error: describeError(error) }, `${what} failed; it is tried again`);
-    });
-  }
-}
+/** Several nodes can share a machine: what they make is told apart by their cgroup's path, which is each node's own. */
+const namePrefix = (cgroupParent: string): string =>
+  cgroupParent
+    .split('/')
+    .filter((part) => part !== '' && part !== 'frota')
+    .join('-');

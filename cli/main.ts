@@ -1,5 +1,5 @@
 /** Composition root of the CLI: joins the process to the commands' ports. */
-import { buffer } from 'node:stream/consumers';
+import { addAbortSignal } from 'node:stream';
 import { exitStatus } from './commands/exit-status.ts';
 import type { Host, Terminal } from './commands/host.ts';
 import { run } from './commands/program.ts';
@@ -61,13 +61,14 @@ function definedVariables(): Record<string, string> {
 }
 
 endQuietlyOnClosedPipe();
+const signal = interruptSignal();
 const host: Host = {
   terminal: processTerminal(),
   environment: definedVariables(),
   cwd: process.cwd(),
-  signal: interruptSignal(),
+  signal,
   nowMs: () => Date.now(),
-  readStdin: () => buffer(process.stdin),
+  stdin: () => addAbortSignal(signal, process.stdin) as AsyncIterable<Uint8Array>,
   connect: async (context) => {
     const { connectControl } = await import('./commands/connect.ts');
     return connectControl(context);

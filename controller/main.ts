@@ -15,7 +15,10 @@ const command = controllerCommand(frotaVersion, async (options) => {
   } catch (thrown) {
     if (abort.signal.aborted) return;
     const error = FrotaError.from(thrown);
-    logger.fatal({ code: error.code, stack: error.code === 'internal' ? error.stack : undefined }, describeError(error));
+    logger.fatal(
+      { code: error.code, stack: error.code === 'internal' ? error.stack : undefined },
+      describeError(error),
+    );
     process.stderr.write(`frota controller: ${describeError(error)}\n`);
     process.exitCode = 1;
   }

@@ -20,13 +20,15 @@ export interface ControllerOptions {
 const endpoint = (text: string): string => {
   const match = /^(?:\[([^\]]+)\]|([^:]+)):(\d{1,5})$/.exec(text);
   const host = match?.[1] ?? match?.[2] ?? '';
-  if (isIP(host) === 0 || Number(match?.[3]) > 65_535) throw new InvalidArgumentError('give IP:PORT, for example 0.0.0.0:7400.');
+  if (isIP(host) === 0 || Number(match?.[3]) > 65_535)
+    throw new InvalidArgumentError('give IP:PORT, for example 0.0.0.0:7400.');
   return text;
 };
 
 const pool = (text: string): string => {
   try {
-    if (parseCidr(text).prefix > nodeSubnetPrefix) throw new Error(`a pool needs at least a /${String(nodeSubnetPrefix)}`);
+    if (parseCidr(text).prefix > nodeSubnetPrefix)
+      throw new Error(`a pool needs at least a /${String(nodeSubnetPrefix)}`);
     return text;
   } catch (error) {
     throw new InvalidArgumentError(error instanceof Error ? error.message : String(error));
@@ -43,10 +45,18 @@ export function controllerCommand(version: string, act: (options: ControllerOpti
     .option('--listen <ip:port>', 'control port: people and agents, with certificates', endpoint, '0.0.0.0:7400')
     .option('--join-listen <ip:port>', 'join port: new machines, with a token', endpoint, '0.0.0.0:7401')
     .option('--liveness-listen <ip:port>', 'UDP port for heartbeats', endpoint, '0.0.0.0:7402')
-    .option('--advertise <ip>', 'address under which nodes and people reach this controller (default: of --listen, or the first of this machine)')
+    .option(
+      '--advertise <ip>',
+      'address under which nodes and people reach this controller (default: of --listen, or the first of this machine)',
+    )
     .option('--container-pool <cidr>', 'addresses of containers; only before the first start', pool, '10.64.0.0/12')
     .option('--vip-pool <cidr>', 'virtual addresses of services; only before the first start', pool, '10.80.0.0/16')
-    .option('--insecure-registry <host|cidr>', 'registry that may be asked over plain HTTP; may be repeated', collect, [])
+    .option(
+      '--insecure-registry <host|cidr>',
+      'registry that may be asked over plain HTTP; may be repeated',
+      collect,
+      [],
+    )
     .option('--log-level <level>', 'debug, info, warn or error', 'info')
     .addHelpText(
       'after',
@@ -58,7 +68,9 @@ Examples:
     );
   return command.action((given: ControllerOptions) => {
     if (overlaps(parseCidr(given.containerPool), parseCidr(given.vipPool))) {
-      command.error(`error: --container-pool ${given.containerPool} and --vip-pool ${given.vipPool} overlap; give two separate networks`);
+      command.error(
+        `error: --container-pool ${given.containerPool} and --vip-pool ${given.vipPool} overlap; give two separate networks`,
+      );
     }
     return act(given);
   });

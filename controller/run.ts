@@ -69,7 +69,10 @@ export async function runController(options: ControllerOptions, logger: Logger, 
     const core = await startCore(options, logger, stops);
     const addresses = await startServers(core, stops);
     await ensureAdminContext(options.data, core.authority, addresses, clock.now().wallMs);
-    logger.info({ ...addresses, epoch: core.leadership.cluster.epoch, cluster: core.leadership.cluster.id }, 'controller is up');
+    logger.info(
+      { ...addresses, epoch: core.leadership.cluster.epoch, cluster: core.leadership.cluster.id },
+      'controller is up',
+    );
     await new Promise<void>((resolve) => {
       if (signal.aborted) resolve();
       else signal.addEventListener('abort', () => resolve(), { once: true });
@@ -84,7 +87,11 @@ export async function runController(options: ControllerOptions, logger: Logger, 
   }
 }
 
-async function startCore(options: ControllerOptions, logger: Logger, stops: (() => Promise<void> | void)[]): Promise<Core> {
+async function startCore(
+  options: ControllerOptions,
+  logger: Logger,
+  stops: (() => Promise<void> | void)[],
+): Promise<Core> {
   const authority = await loadOrCreateAuthority(join(options.data, 'authority'), clock.now().wallMs);
   const store = openEmbeddedStore(join(options.data, 'store'));
   stops.push(() => store.close());
@@ -178,7 +185,8 @@ async function startServers(core: Core, stops: (() => Promise<void> | void)[]): 
   const tls = { certificate: identity.certificate, key: identity.key, ca: authority.certificate };
   const joinServer = createServer({ tls: { ...tls, requireClientCertificate: false }, logger });
   const controlServer = createServer({ tls: { ...tls, requireClientCertificate: true }, logger });
-  const withPort = (port: number): string => (advertised.includes(':') ? `[${advertised}]` : advertised) + `:${String(port)}`;
+  const withPort = (port: number): string =>
+    (advertised.includes(':') ? `[${advertised}]` : advertised) + `:${String(port)}`;
   const joinPort = parseAddress(options.joinListen).port;
   const controlPort = parseAddress(options.listen).port;
   const addresses: Addresses = { control: withPort(controlPort), join: withPort(joinPort) };
@@ -186,15 +194,20 @@ async function startServers(core: Core, stops: (() => Promise<void> | void)[]): 
   addJoin(joinServer, core, addresses);
   addControl(controlServer, createControlService(core, addresses));
   controlServer.add(dispatchService, {
-    session: (incoming, context) => dispatch.serve(requireRole(context.peer, 'node').commonName, incoming, context.signal),
+    session: (incoming, context) =>
+      dispatch.serve(requireRole(context.peer, 'node').commonName, incoming, context.signal),
     renewCertificate: async ({ certificateRequest }, context) => {
       const nodeId = requireRole(context.peer, 'node').commonName;
-      if (!mirror.snapshot().nodes.has(nodeId)) throw new FrotaError('forbidden', 'this node is no longer part of the cluster');
+      if (!mirror.snapshot().nodes.has(nodeId))
+        throw new FrotaError('forbidden', 'this node is no longer part of the cluster');
       const certificate = await authority.signNode(certificateRequest, nodeId, clock.now().wallMs);
       return { certificate, caCertificate: authority.certificate };
     },
   });
-  stops.push(() => joinServer.close(), () => controlServer.close());
+  stops.push(
+    () => joinServer.close(),
+    () => controlServer.close(),
+  );
   await joinServer.listen(options.joinListen);
   await controlServer.listen(options.listen);
   return addresses;
@@ -293,7 +306,9 @@ function addControl(server: RpcServer, control: Control): void {
 }
 
 /** With nodes of one platform an image that has nothing for it is refused at apply; with several the node says so. */
-function solePlatform(facts: readonly { os: string; architecture: string }[]): { os: string; architecture: string } | undefined {
+function solePlatform(
+  facts: readonly { os: string; architecture: string }[],
+): { os: string; architecture: string } | undefined {
   const [first, ...others] = facts;
   if (first === undefined) return undefined;
   const same = others.every(({ os, architecture }) => os === first.os && architecture === first.architecture);

@@ -104,7 +104,8 @@ export class TaskActor {
         mayStart: this.#mayStart,
         nowMs: this.#nowMs(),
       });
-      if (step.kind === 'wait') await this.#sleep(step.untilMs === undefined ? undefined : step.untilMs - this.#nowMs());
+      if (step.kind === 'wait')
+        await this.#sleep(step.untilMs === undefined ? undefined : step.untilMs - this.#nowMs());
       else await this.#perform(step);
     }
   }
@@ -134,7 +135,10 @@ export class TaskActor {
     if (step.kind === 'start') this.#container = { kind: 'created' };
     await this.#recordEnd({ state: 'rejected', reason: describeError(error), finishedAtMs: this.#nowMs() }).catch(
       (journalError: unknown) => {
-        this.#ports.logger.error({ taskId: id, error: describeError(journalError) }, 'cannot record how the task ended');
+        this.#ports.logger.error(
+          { taskId: id, error: describeError(journalError) },
+          'cannot record how the task ended',
+        );
       },
     );
   }

@@ -31,7 +31,10 @@ export function createTaskFiles(options: TaskFilesOptions): TaskFiles {
 
   const writeHosts = (taskId: string, identity: Identity, services: readonly ServiceUnit[]): Promise<boolean> => {
     const ofStack = services.filter((service) => service.stack === identity.stack);
-    return options.writeInPlace(join(folderOf(taskId), 'hosts'), options.renderHosts({ ...identity, services: ofStack }));
+    return options.writeInPlace(
+      join(folderOf(taskId), 'hosts'),
+      options.renderHosts({ ...identity, services: ofStack }),
+    );
   };
   const list = (): Promise<readonly string[]> => readdir(options.folder).catch(() => []);
 
@@ -46,7 +49,10 @@ export function createTaskFiles(options: TaskFilesOptions): TaskFiles {
         options.resolvConf().then((text) => writeFile(join(folder, 'resolv.conf'), text, { mode: 0o644 })),
         writeHosts(task.id, identity, options.services()),
       ]);
-      return ['hosts', 'hostname', 'resolv.conf'].map((name) => ({ source: join(folder, name), target: `/etc/${name}` }));
+      return ['hosts', 'hostname', 'resolv.conf'].map((name) => ({
+        source: join(folder, name),
+        target: `/etc/${name}`,
+      }));
     },
     refresh: async (services) => {
       for (const taskId of await list()) {

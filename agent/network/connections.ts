@@ -38,7 +38,10 @@ export async function forgetConnections(
     logger.debug({ addresses, kind }, 'forgot connections to endpoints that are gone');
   } catch (error) {
     const fields = { addresses, kind, error: describeError(error) };
-    logger.warn(fields, 'connections to endpoints that are gone could not be forgotten; clients wait for their timeouts');
+    logger.warn(
+      fields,
+      'connections to endpoints that are gone could not be forgotten; clients wait for their timeouts',
+    );
   }
 }
 

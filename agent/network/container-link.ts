@@ -90,7 +90,10 @@ function insideLines({ address }: ContainerLink): readonly string[] {
 }
 
 /** Lines for `ip -batch -`. The link goes first: a namespace frees its devices later, and the address is wanted again. */
-export function detachLines(link: Pick<ContainerLink, 'namespace' | 'address'>, existing: LinkParts): readonly string[] {
+export function detachLines(
+  link: Pick<ContainerLink, 'namespace' | 'address'>,
+  existing: LinkParts,
+): readonly string[] {
   return [
     ...(existing.veth ? [`link delete dev ${vethName(link.address)}`] : []),
     ...(existing.namespace ? [`netns delete ${link.namespace}`] : []),

@@ -36,8 +36,12 @@ export async function readJson(path: string): Promise<unknown> {
   try {
     return JSON.parse(text) as unknown;
   } catch (error) {
-    throw new FrotaError('corrupt', `${path} is not JSON; stop the node's containers, remove the file, start the agent`, {
-      cause: error,
-    });
+    throw new FrotaError(
+      'corrupt',
+      `${path} is not JSON; stop the node's containers, remove the file, start the agent`,
+      {
+        cause: error,
+      },
+    );
   }
 }

@@ -116,7 +116,10 @@ export function overlayChanges(wanted: Overlay, observed: ObservedOverlay): Over
 /** These can't be changed on a living device. */
 function sameTunnel({ device }: Overlay, observed: NonNullable<ObservedOverlay['device']>): boolean {
   return (
-    observed.vni === device.vni && observed.port === device.port && observed.local === device.local && !observed.learning
+    observed.vni === device.vni &&
+    observed.port === device.port &&
+    observed.local === device.local &&
+    !observed.learning
   );
 }
 

@@ -89,9 +89,7 @@ export function decideUplink(
 }
 
 export function sameIdentity(a: UplinkIdentity, b: UplinkIdentity): boolean {
-  return (
-    a.bootId === b.bootId && a.namespace === b.namespace && a.device === b.device && a.ifindex === b.ifindex
-  );
+  return a.bootId === b.bootId && a.namespace === b.namespace && a.device === b.device && a.ifindex === b.ifindex;
 }
 
 /** Line for `ip -batch -`. */

@@ -21,7 +21,13 @@ export type ObservedContainer =
   | { readonly kind: 'vanished' }
   | { readonly kind: 'created' }
   | { readonly kind: 'running' }
-  | { readonly kind: 'ended'; readonly exitCode: number; readonly oomKilled: boolean; readonly finishedAtMs: number; readonly reason?: string };
+  | {
+      readonly kind: 'ended';
+      readonly exitCode: number;
+      readonly oomKilled: boolean;
+      readonly finishedAtMs: number;
+      readonly reason?: string;
+    };
 
 /** What this node has of one task. Writer: the task's actor only. */
 export interface LocalTask {
@@ -74,7 +80,9 @@ export function nextStep(local: LocalTask, input: StepInput): Step {
       return wantRunning ? { kind: 'wait' } : stopping(local, input);
     case 'created':
     case 'absent':
-      return wantRunning ? starting(local, input) : { kind: 'finish', end: { state: 'shutdown', finishedAtMs: input.nowMs } };
+      return wantRunning
+        ? starting(local, input)
+        : { kind: 'finish', end: { state: 'shutdown', finishedAtMs: input.nowMs } };
   }
 }
 
@@ -108,14 +116,15 @@ function vanished(input: StepInput): TaskEnd {
   };
 }
 
-function endOfContainer(
-  container: Extract<ObservedContainer, { kind: 'ended' }>,
-  stopped: boolean,
-): TaskEnd {
+function endOfContainer(container: Extract<ObservedContainer, { kind: 'ended' }>, stopped: boolean): TaskEnd {
   const common = { exitCode: container.exitCode, finishedAtMs: container.finishedAtMs };
   if (stopped) return { ...common, state: 'shutdown' };
   if (container.exitCode === 0) return { ...common, state: 'complete' };
-  return { ...common, state: 'failed', reason: container.reason ?? exitReason(container.exitCode, container.oomKilled) };
+  return {
+    ...common,
+    state: 'failed',
+    reason: container.reason ?? exitReason(container.exitCode, container.oomKilled),
+  };
 }
 
 /** Exit codes above this are 128 + the signal that ended the process (POSIX shells, OCI runtimes). */

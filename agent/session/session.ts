@@ -51,104 +51,122 @@ const maxUnacknowledged = 8;
 const maxReportsPerBatch = 512;
 
 export function startSession(ports: SessionPorts): Session {
-  const abort = new AbortController();
-  const dirty = new Map<string, TaskStatus>();
-  let stream: DispatchStream | undefined;
-  let sequence = 0;
-  let unacknowledged = 0;
-  let flushing = false;
+  return new AgentSession(ports);
+}
 
-  async function flush(): Promise<void> {
-    if (flushing) return;
-    flushing = true;
+class AgentSession implements Session {
+  readonly #ports: SessionPorts;
+  readonly #abort = new AbortController();
+  /** By task id: what is to be told; only the latest counts. */
+  readonly #dirty = new Map<string, TaskStatus>();
+  readonly #done: Promise<void>;
+  /** The stream on which a controller has said welcome. */
+  #stream: DispatchStream | undefined;
+  #sequence = 0;
+  #unacknowledged = 0;
+  #flushing = false;
+
+  constructor(ports: SessionPorts) {
+    this.#ports = ports;
+    this.#done = this.#run();
+  }
+
+  get connected(): boolean {
+    return this.#stream !== undefined;
+  }
+
+  report(status: TaskStatus): void {
+    this.#dirty.set(status.taskId, status);
+    // Gathers what else happens in this turn of the event loop into one batch.
+    setImmediate(() => void this.#flush());
+  }
+
+  async close(): Promise<void> {
+    this.#abort.abort();
+    this.#stream?.close();
+    await this.#done;
+  }
+
+  async #run(): Promise<void> {
+    const { signal } = this.#abort;
+    for (let failures = 0; !signal.aborted; failures += 1) {
+      const opened = this.#ports.open(signal);
+      try {
+        await this.#converse(opened);
+        this.#ports.logger.info({}, 'the controller ended the session');
+      } catch (error) {
+        this.#ports.logger.warn({ error: describeError(error) }, 'session with the controller lost');
+      } finally {
+        if (this.#stream === opened) failures = 0;
+        this.#stream = undefined;
+        opened.close();
+      }
+      const pauseMs = backoffMs(reconnect, failures, this.#ports.random());
+      await sleep(pauseMs, undefined, { signal }).catch(() => undefined);
+    }
+  }
+
+  async #converse(opened: DispatchStream): Promise<void> {
+    const { bootId, assignments } = this.#ports;
+    await opened.send({ kind: 'hello', facts: await this.#ports.facts(), bootId, held: assignments.held() });
+    for await (const message of opened.messages) await this.#take(opened, message);
+  }
+
+  async #take(opened: DispatchStream, message: ControllerMessage): Promise<void> {
+    const { assignments } = this.#ports;
+    switch (message.kind) {
+      case 'welcome':
+        await this.#welcome(opened, message);
+        break;
+      case 'unit':
+        await assignments.put(message.key, message.unit);
+        await this.#ports.onUnit(message.key);
+        break;
+      case 'removed':
+        await assignments.remove(message.key);
+        await this.#ports.onUnit(message.key);
+        break;
+      case 'ack':
+        this.#unacknowledged = Math.max(0, this.#unacknowledged - 1);
+        await this.#flush();
+        break;
+      case 'synced':
+        await this.#ports.onSynced();
+        break;
+    }
+  }
+
+  async #welcome(opened: DispatchStream, message: Welcome): Promise<void> {
+    const { nodeId, nodeName, subnet, epoch } = message;
+    await this.#ports.assignments.welcome({ nodeId, nodeName, subnet, epoch });
+    await this.#ports.onWelcome(message);
+    for (const status of this.#ports.statuses()) this.#dirty.set(status.taskId, status);
+    this.#unacknowledged = 0;
+    this.#stream = opened;
+    await this.#flush();
+    this.#ports.logger.info({ epoch, nodeId }, 'connected to the controller');
+  }
+
+  async #flush(): Promise<void> {
+    if (this.#flushing) return;
+    this.#flushing = true;
     try {
-      while (stream !== undefined && dirty.size > 0 && unacknowledged < maxUnacknowledged) {
-        const batch = [...dirty.values()].slice(0, maxReportsPerBatch);
-        for (const status of batch) dirty.delete(status.taskId);
-        sequence += 1;
-        unacknowledged += 1;
-        const nowMs = ports.clock.now().wallMs;
-        await stream.send({ kind: 'statuses', sequence, reports: batch.map((status) => toReport(status, nowMs)) });
+      while (this.#stream !== undefined && this.#dirty.size > 0 && this.#unacknowledged < maxUnacknowledged) {
+        const batch = [...this.#dirty.values()].slice(0, maxReportsPerBatch);
+        for (const status of batch) this.#dirty.delete(status.taskId);
+        this.#sequence += 1;
+        this.#unacknowledged += 1;
+        const nowMs = this.#ports.clock.now().wallMs;
+        const reports = batch.map((status) => toReport(status, nowMs));
+        await this.#stream.send({ kind: 'statuses', sequence: this.#sequence, reports });
       }
     } catch (error) {
       // The stream is gone; the next one tells every status anew.
-      ports.logger.debug({ error: describeError(error) }, 'statuses not sent');
+      this.#ports.logger.debug({ error: describeError(error) }, 'statuses not sent');
     } finally {
-      flushing = false;
+      this.#flushing = false;
     }
   }
-
-  async function converse(opened: DispatchStream): Promise<void> {
-    const { bootId, assignments } = ports;
-    await opened.send({ kind: 'hello', facts: await ports.facts(), bootId, held: assignments.held() });
-    for await (const message of opened.messages) {
-      switch (message.kind) {
-        case 'welcome':
-          await welcome(opened, message);
-          break;
-        case 'unit':
-          await assignments.put(message.key, message.unit);
-          await ports.onUnit(message.key);
-          break;
-        case 'removed':
-          await assignments.remove(message.key);
-          await ports.onUnit(message.key);
-          break;
-        case 'ack':
-          unacknowledged = Math.max(0, unacknowledged - 1);
-          await flush();
-          break;
-        case 'synced':
-          await ports.onSynced();
-          break;
-      }
-    }
-  }
-
-  async function welcome(opened: DispatchStream, message: Welcome): Promise<void> {
-    const { nodeId, nodeName, subnet, epoch } = message;
-    await ports.assignments.welcome({ nodeId, nodeName, subnet, epoch });
-    await ports.onWelcome(message);
-    for (const status of ports.statuses()) dirty.set(status.taskId, status);
-    unacknowledged = 0;
-    stream = opened;
-    await flush();
-    ports.logger.info({ epoch, nodeId }, 'connected to the controller');
-  }
-
-  async function run(): Promise<void> {
-    for (let failures = 0; !abort.signal.aborted; failures += 1) {
-      const opened = ports.open(abort.signal);
-      try {
-        await converse(opened);
-        ports.logger.info({}, 'the controller ended the session');
-      } catch (error) {
-        if (!abort.signal.aborted) ports.logger.warn({ error: describeError(error) }, 'session with the controller lost');
-      } finally {
-        if (stream === opened) failures = 0;
-        stream = undefined;
-        opened.close();
-      }
-      await sleep(backoffMs(reconnect, failures, ports.random()), undefined, { signal: abort.signal }).catch(() => undefined);
-    }
-  }
-
-  const done = run();
-  return {
-    report: (status) => {
-      dirty.set(status.taskId, status);
-      // Gathers what else happens in this turn of the event loop into one batch.
-      setImmediate(() => void flush());
-    },
-    get connected() {
-      return stream !== undefined;
-    },
-    close: async () => {
-      abort.abort();
-      stream?.close();
-      await done;
-    },
-  };
 }
 
 /** Wall times of this host become durations: the controller places them on its own clock. */

@@ -92,8 +92,8 @@ async function syncFolder(path: string): Promise<void> {
 }
 
 async function loadFolder(folder: string, logger: Logger): Promise<readonly JournalRecord[]> {
-  const names = await readdir(folder).catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT') return [];
+  const names = await readdir(folder).catch((error: unknown) => {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
     throw new FrotaError('internal', `cannot read ${folder}`, { cause: error });
   });
   const records: JournalRecord[] = [];

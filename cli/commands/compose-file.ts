@@ -1,4 +1,5 @@
-import { access, readFile, stat } from 'node:fs/promises';
+import { createReadStream } from 'node:fs';
+import { access } from 'node:fs/promises';
 import { basename, dirname, join, relative, resolve } from 'node:path';
 import { FrotaError } from '../../proto/base/errors.ts';
 import type { StackSpec } from '../../proto/domain/service.ts';
@@ -56,7 +57,7 @@ function notify(host: Host, text: string): void {
 }
 
 async function standardInput(host: Host): Promise<Source> {
-  return { file: '<stdin>', bytes: await host.readStdin(), folder: host.cwd };
+  return { file: '<stdin>', bytes: await readBounded('<stdin>', host.stdin()), folder: host.cwd };
 }
 
 async function findFile(host: Host): Promise<string> {
@@ -82,10 +83,7 @@ async function exists(path: string): Promise<boolean> {
 async function readSource(host: Host, file: string): Promise<Source> {
   const path = resolve(host.cwd, file);
   try {
-    const { size } = await stat(path);
-    // Four bytes a character at the most: what is larger can't be a file the loader takes, and is not read.
-    if (size > maxFileLength * 4) throw new FrotaError('invalid', `${file} is too large for a Compose file`);
-    return { file, bytes: await readFile(path), folder: dirname(path) };
+    return { file, bytes: await readBounded(file, createReadStream(path)), folder: dirname(path) };
   } catch (thrown) {
     if (thrown instanceof FrotaError) throw thrown;
     const code = (thrown as NodeJS.ErrnoException).code;
@@ -93,6 +91,24 @@ async function readSource(host: Host, file: string): Promise<Source> {
     if (code === 'EISDIR') throw new FrotaError('invalid', `${file} is a folder; name the Compose file in it`);
     throw new FrotaError('invalid', `can't read ${file}`, { cause: thrown });
   }
+}
+
+/** Four bytes a character at the most: what is larger can't be a file that the loader takes, and is not read on. */
+const maxFileBytes = maxFileLength * 4;
+
+/** Pipes and devices have no size to ask for, so the reading itself is bounded. */
+async function readBounded(file: string, stream: AsyncIterable<Uint8Array>): Promise<Uint8Array> {
+  const chunks: Uint8Array[] = [];
+  let length = 0;
+  for await (const chunk of stream) {
+    length += chunk.length;
+    if (length > maxFileBytes) {
+      const limit = `${String(maxFileLength / 1024)} KiB`;
+      throw new FrotaError('invalid', `${file} is too large: a Compose file has at most ${limit}`);
+    }
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks);
 }
 
 function decode({ file, bytes }: Source): string {

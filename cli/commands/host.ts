@@ -25,7 +25,8 @@ export interface Host {
   readonly signal: AbortSignal;
   /** Wall time in milliseconds. */
   nowMs(): number;
-  readStdin(): Promise<Uint8Array>;
+  /** Standard input, read as far as it is iterated; it ends with an error when `signal` aborts. */
+  stdin(): AsyncIterable<Uint8Array>;
   connect(context: ClusterContext): Promise<Control>;
 }
 

@@ -52,10 +52,15 @@ export function createControl(ports: ControlPorts) {
     },
     scale: async (request: wire.ScaleRequest, caller: Caller): Promise<wire.ScaleReply> => {
       const snapshot = ports.snapshot();
-      const requests = request.scales.map(({ service, replicas }) => ({ ...knownService(snapshot, service), replicas }));
+      const requests = request.scales.map(({ service, replicas }) => ({
+        ...knownService(snapshot, service),
+        replicas,
+      }));
       const results = await scaleServices(ports, requests, caller.name);
       await ports.passed();
-      return { services: results.map(({ stack, service, before, replicas }) => ({ stack, service, before, after: replicas })) };
+      return {
+        services: results.map(({ stack, service, before, replicas }) => ({ stack, service, before, after: replicas })),
+      };
     },
     removeStack: async ({ stack }: wire.RemoveStackRequest): Promise<wire.RemoveStackReply> => {
       const services = await removeStack(ports, stack);

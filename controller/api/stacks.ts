@@ -128,12 +128,18 @@ function otherSpecs(snapshot: Snapshot, except: string): readonly StackSpec[] {
 function refuseProblems(stack: string, problems: readonly Problem[]): void {
   if (problems.length === 0) return;
   const [first] = problems;
-  const summary = problems.length === 1 && first !== undefined ? `${first.where}: ${first.message}` : `${String(problems.length)} problems`;
+  const summary =
+    problems.length === 1 && first !== undefined
+      ? `${first.where}: ${first.message}`
+      : `${String(problems.length)} problems`;
   throw new FrotaError('invalid', `stack "${stack}" was not accepted: ${summary}`, { problems });
 }
 
 const changedMeanwhile = (name: string): FrotaError =>
-  new FrotaError('conflict', `stack "${name}" was changed by somebody else at the same moment; nothing was done, try again`);
+  new FrotaError(
+    'conflict',
+    `stack "${name}" was changed by somebody else at the same moment; nothing was done, try again`,
+  );
 
 /** Each reference is asked for once; all that fail are told together. */
 async function resolveImages(ports: StackPorts, declared: StackSpec, signal: AbortSignal): Promise<StackSpec> {

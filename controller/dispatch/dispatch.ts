@@ -85,11 +85,11 @@ export function createDispatch(ports: DispatchPorts): Dispatch {
   async function takeIn(nodeId: string, messages: AsyncIterator<AgentMessage>, mailbox: Mailbox): Promise<void> {
     try {
       for (;;) {
-        const { done, value } = await messages.next();
-        if (done === true) break;
-        if (value.kind !== 'statuses') continue;
-        await takeBatch(nodeId, value.reports);
-        mailbox.put({ kind: 'ack', sequence: value.sequence });
+        const next = await messages.next();
+        if (next.done === true) break;
+        if (next.value.kind !== 'statuses') continue;
+        await takeBatch(nodeId, next.value.reports);
+        mailbox.put({ kind: 'ack', sequence: next.value.sequence });
       }
     } catch (error) {
       ports.logger.debug({ nodeId, error: describeError(error) }, 'session ended');

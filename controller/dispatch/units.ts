@@ -1,5 +1,12 @@
 /** PURE: what each node must have, in complete units, from one snapshot. */
-import type { AssignedTask, Endpoint, NetworkUnit, ServiceUnit, TasksUnit, Unit } from '../../proto/domain/assignment.ts';
+import type {
+  AssignedTask,
+  Endpoint,
+  NetworkUnit,
+  ServiceUnit,
+  TasksUnit,
+  Unit,
+} from '../../proto/domain/assignment.ts';
 import { serviceId } from '../../proto/domain/service.ts';
 import { isEnded, taskState } from '../../proto/domain/task.ts';
 import type { Task, TaskStatus } from '../../proto/domain/task.ts';
@@ -35,7 +42,9 @@ export function unitsOf(snapshot: Snapshot): UnitSet {
   }
   return {
     network: networkUnit(snapshot),
-    services: new Map([...snapshot.services].map(([id, { value }]) => [id, serviceUnit(value, endpoints.get(id) ?? [])])),
+    services: new Map(
+      [...snapshot.services].map(([id, { value }]) => [id, serviceUnit(value, endpoints.get(id) ?? [])]),
+    ),
     tasks: new Map([...tasks].map(([nodeId, list]) => [nodeId, { kind: 'tasks', tasks: sortById(list) }])),
     stacks,
   };
@@ -71,7 +80,14 @@ function serviceUnit(
   endpoints: readonly Endpoint[],
 ): ServiceUnit {
   const sorted = [...endpoints].sort((a, b) => (a.taskId < b.taskId ? -1 : 1));
-  return { kind: 'service', stack: service.stack, name: service.name, vip: service.vip, ports: service.ports, endpoints: sorted };
+  return {
+    kind: 'service',
+    stack: service.stack,
+    name: service.name,
+    vip: service.vip,
+    ports: service.ports,
+    endpoints: sorted,
+  };
 }
 
 function networkUnit(snapshot: Snapshot): NetworkUnit {

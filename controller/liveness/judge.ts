@@ -118,7 +118,8 @@ function judgeUnreachable(
   }
   if (record.restarting || suspicion.refusedAtMs === undefined) return record;
   const silentMs = atMs - suspicion.refusedAtMs;
-  if (suspicion.probes < settings.minProbes || silentMs < settings.suspectAfterMs + settings.confirmWithinMs) return record;
+  if (suspicion.probes < settings.minProbes || silentMs < settings.suspectAfterMs + settings.confirmWithinMs)
+    return record;
   return giveUp(record, atMs, `its host refused, then fell silent: ${String(suspicion.probes)} probes unanswered`);
 }
 

@@ -35,87 +35,100 @@ const idlePassMs = 5_000;
 const failedPassDelayMs = 500;
 
 export function startControlLoop(ports: LoopPorts): ControlLoop {
-  let reasons: ReadonlyMap<string, string> = new Map();
-  let woken = true;
-  let closed = false;
-  let ring: () => void = () => undefined;
-  let waiters: (() => void)[] = [];
-  const listeners = new Set<() => void>();
+  return new Loop(ports);
+}
 
-  /** How long the loop may sleep after this pass, ms. */
-  async function pass(): Promise<number> {
-    const now = ports.clock.now();
-    const liveness = ports.liveness();
-    const plan = ports.plan(ports.snapshot(), { now, newId: ports.newId, liveness, hash: ports.hash });
-    reasons = plan.reasons;
+class Loop implements ControlLoop {
+  readonly #ports: LoopPorts;
+  readonly #done: Promise<void>;
+  readonly #listeners = new Set<() => void>();
+  #reasons: ReadonlyMap<string, string> = new Map();
+  #waiters: (() => void)[] = [];
+  #woken = true;
+  #closed = false;
+  #ring: () => void = () => undefined;
+
+  constructor(ports: LoopPorts) {
+    this.#ports = ports;
+    this.#done = this.#run();
+  }
+
+  wake(): void {
+    this.#woken = true;
+    this.#ring();
+  }
+
+  reasons(): ReadonlyMap<string, string> {
+    return this.#reasons;
+  }
+
+  passed(): Promise<void> {
+    if (this.#closed) return Promise.resolve();
+    return new Promise((resolve) => {
+      this.#waiters.push(resolve);
+      this.wake();
+    });
+  }
+
+  onPass(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#ring();
+    await this.#done;
+  }
+
+  async #run(): Promise<void> {
+    for (let sleepMs = 0; ;) {
+      await this.#sleep(sleepMs);
+      if (this.#closed) break;
+      this.#woken = false;
+      const waiters = this.#waiters;
+      this.#waiters = [];
+      try {
+        sleepMs = await this.#pass();
+      } catch (error) {
+        this.#ports.logger.error({ error: describeError(error) }, 'a pass of the control loop failed');
+        sleepMs = failedPassDelayMs;
+        this.#woken = false;
+      }
+      for (const resolve of waiters) resolve();
+      for (const listener of this.#listeners) listener();
+      // Lets what has arrived meanwhile be taken in before the next pass.
+      await new Promise<void>((resolve) => {
+        setImmediate(resolve);
+      });
+    }
+    for (const resolve of this.#waiters) resolve();
+  }
+
+  /** @returns how long the loop may sleep after this pass, ms. */
+  async #pass(): Promise<number> {
+    const { clock, newId, hash, logger } = this.#ports;
+    const now = clock.now();
+    const plan = this.#ports.plan(this.#ports.snapshot(), { now, newId, liveness: this.#ports.liveness(), hash });
+    this.#reasons = plan.reasons;
+    for (const { where, message } of plan.problems ?? []) logger.warn({ where }, message);
     if (plan.changes.length > 0) {
-      const { conflicts } = await ports.commit(plan.changes);
-      ports.logger.debug({ changes: plan.changes.length, conflicts }, 'pass');
-      woken = true;
+      const { conflicts } = await this.#ports.commit(plan.changes);
+      logger.debug({ changes: plan.changes.length, conflicts }, 'pass');
+      this.#woken = true;
     }
     return plan.wakeAtMs === undefined ? idlePassMs : Math.min(idlePassMs, Math.max(0, plan.wakeAtMs - now.wallMs));
   }
 
-  async function sleep(ms: number): Promise<void> {
-    if (woken || closed) return;
+  async #sleep(ms: number): Promise<void> {
+    if (this.#woken || this.#closed) return;
     await new Promise<void>((resolve) => {
       const timer = setTimeout(resolve, ms);
-      ring = () => {
+      this.#ring = () => {
         clearTimeout(timer);
         resolve();
       };
     });
-    ring = () => undefined;
+    this.#ring = () => undefined;
   }
-
-  async function run(): Promise<void> {
-    let sleepMs = 0;
-    for (;;) {
-      await sleep(sleepMs);
-      if (closed) break;
-      woken = false;
-      const mine = waiters;
-      waiters = [];
-      try {
-        sleepMs = await pass();
-      } catch (error) {
-        ports.logger.error({ error: describeError(error) }, 'a pass of the control loop failed');
-        sleepMs = failedPassDelayMs;
-        woken = false;
-      }
-      for (const resolve of mine) resolve();
-      for (const listener of listeners) listener();
-      // Lets what has arrived meanwhile be taken in before the next pass.
-      await new Promise<void>((resolve) => setImmediate(resolve));
-    }
-    for (const resolve of waiters) resolve();
-  }
-
-  const done = run();
-  const wake = (): void => {
-    woken = true;
-    ring();
-  };
-  return {
-    wake,
-    reasons: () => reasons,
-    passed: () =>
-      new Promise((resolve) => {
-        if (closed) {
-          resolve();
-          return;
-        }
-        waiters.push(resolve);
-        wake();
-      }),
-    onPass: (listener) => {
-      listeners.add(listener);
-      return () => listeners.delete(listener);
-    },
-    close: async () => {
-      closed = true;
-      ring();
-      await done;
-    },
-  };
 }

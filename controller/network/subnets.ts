@@ -21,7 +21,10 @@ export function parseCidr(text: string): Cidr {
   }
   const first = ((a << 24) | (b << 16) | (c << 8) | d) >>> 0;
   if (first % 2 ** (32 - prefix) !== 0) {
-    throw new FrotaError('invalid', `"${text}" has host bits set; the network is ${formatCidr({ first: first - (first % 2 ** (32 - prefix)), prefix })}`);
+    throw new FrotaError(
+      'invalid',
+      `"${text}" has host bits set; the network is ${formatCidr({ first: first - (first % 2 ** (32 - prefix)), prefix })}`,
+    );
   }
   return { first, prefix };
 }
@@ -46,5 +49,8 @@ export function freeSubnet(pool: string, taken: readonly string[]): string {
     const subnet = formatCidr({ first: at, prefix: nodeSubnetPrefix });
     if (!used.has(subnet)) return subnet;
   }
-  throw new FrotaError('exhausted', `the container pool ${pool} has no /${String(nodeSubnetPrefix)} left for another node; start the cluster with a larger --container-pool`);
+  throw new FrotaError(
+    'exhausted',
+    `the container pool ${pool} has no /${String(nodeSubnetPrefix)} left for another node; start the cluster with a larger --container-pool`,
+  );
 }

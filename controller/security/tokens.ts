@@ -5,7 +5,6 @@ import { FrotaError } from '../../proto/base/errors.ts';
 import { decodeJoinTokenRecord, encodeJoinTokenRecord } from '../../proto/codec/records.ts';
 import { formatJoinToken, parseJoinToken } from '../../proto/domain/cluster.ts';
 import type { JoinTokenRecord } from '../../proto/domain/cluster.ts';
-import { tokenKey } from '../store/keys.ts';
 import type { Store, Transaction } from '../store/store.ts';
 
 /** Long enough to walk to the other machine, short enough that a forgotten one is soon worth nothing. */
@@ -16,7 +15,9 @@ const minTokenTtlMs = 1000;
 
 const newTokenId = customAlphabet('0123456789abcdefghijklmnopqrstuvwxyz', 10);
 
-const tokenPrefix = tokenKey('');
+/** As `controller/store/keys.ts` parses them. */
+const tokenPrefix = 'tokens/';
+const tokenKey = (id: string): string => `${tokenPrefix}${id}`;
 
 export interface CreatedToken {
   /** To be shown once; it cannot be told again. */

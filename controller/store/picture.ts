@@ -67,7 +67,10 @@ export function createPicture(logger: Logger): Picture {
       unreadable.delete(entry.key);
     } catch (error) {
       const reason = describeError(error);
-      logger.error({ key: entry.key, bytes: entry.value.length, error: reason }, 'stored record is unreadable; left out');
+      logger.error(
+        { key: entry.key, bytes: entry.value.length, error: reason },
+        'stored record is unreadable; left out',
+      );
       drop(key);
       unreadable.set(entry.key, reason);
     }

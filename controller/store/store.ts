@@ -38,8 +38,7 @@ export type TransactionResult =
 export interface WatchBatch {
   readonly revision: number;
   readonly changes: readonly (
-    | { readonly kind: 'put'; readonly entry: Entry }
-    | { readonly kind: 'delete'; readonly key: string }
+    { readonly kind: 'put'; readonly entry: Entry } | { readonly kind: 'delete'; readonly key: string }
   )[];
 }
 

@@ -32,7 +32,10 @@ export function createRecords({ store, fence, mirror }: { store: Store; fence: F
     const fenced = transactions.map(({ compares, operations }) => ({ compares: [...compares, fence], operations }));
     const results = await store.commit(fenced);
     if (results.some((result) => result.kind === 'conflict' && result.keys.includes(fence.key))) {
-      throw new FrotaError('conflict', 'another controller has taken over this cluster; this one writes nothing any more');
+      throw new FrotaError(
+        'conflict',
+        'another controller has taken over this cluster; this one writes nothing any more',
+      );
     }
     const revisions = results.map((result) => (result.kind === 'committed' ? result.revision : 0));
     await mirror.waitForRevision(Math.max(0, ...revisions));
@@ -43,7 +46,10 @@ export function createRecords({ store, fence, mirror }: { store: Store; fence: F
     commit: async (changes) => {
       const outcome = await commitChanges(store, changes, fence);
       if (outcome.superseded) {
-        throw new FrotaError('conflict', 'another controller has taken over this cluster; this one decides nothing any more');
+        throw new FrotaError(
+          'conflict',
+          'another controller has taken over this cluster; this one decides nothing any more',
+        );
       }
       await mirror.waitForRevision(outcome.revision);
       return outcome;
@@ -60,11 +66,14 @@ export function createRecords({ store, fence, mirror }: { store: Store; fence: F
       for (let round = 0; round < maxStatusRounds && remaining.length > 0; round += 1) {
         const { tasks } = mirror.snapshot();
         const known = remaining.filter(({ taskId }) => tasks.has(taskId));
-        const done = await write(known.map((status) => statusTransaction(status, tasks.get(status.taskId)?.modRevision ?? 0)));
+        const done = await write(
+          known.map((status) => statusTransaction(status, tasks.get(status.taskId)?.modRevision ?? 0)),
+        );
         // A task that changed meanwhile (it is to be stopped, say) is tried again as it is now.
         remaining = known.filter((_status, index) => done[index] !== true);
       }
-      if (remaining.length > 0) throw new FrotaError('conflict', 'task records keep changing; the agent tells their status again');
+      if (remaining.length > 0)
+        throw new FrotaError('conflict', 'task records keep changing; the agent tells their status again');
     },
     putFacts: async (facts) => {
       const known = mirror.snapshot().facts.get(facts.nodeId);
@@ -74,10 +83,16 @@ export function createRecords({ store, fence, mirror }: { store: Store; fence: F
     },
     admitNode: async (redemption, node, replaces) => {
       const compares = [...redemption.compares, { key: nodeKey(node.id), modRevision: 0 }];
-      const operations: Operation[] = [...redemption.operations, { kind: 'put', key: nodeKey(node.id), value: encodeNode(node) }];
+      const operations: Operation[] = [
+        ...redemption.operations,
+        { kind: 'put', key: nodeKey(node.id), value: encodeNode(node) },
+      ];
       if (replaces !== undefined) {
         compares.push({ key: nodeKey(replaces.value.id), modRevision: replaces.modRevision });
-        operations.push({ kind: 'delete', key: nodeKey(replaces.value.id) }, { kind: 'delete', key: factsKey(replaces.value.id) });
+        operations.push(
+          { kind: 'delete', key: nodeKey(replaces.value.id) },
+          { kind: 'delete', key: factsKey(replaces.value.id) },
+        );
       }
       const [committed] = await write([{ compares, operations }]);
       return committed === true ? 'admitted' : 'conflict';

@@ -218,8 +218,9 @@ async function readManifest(reference: ImageReference, response: HttpResponse): 
 }
 
 function brokenOff(reference: ImageReference, error: unknown): Outcome<never> {
-  const { transient, reason } = transportFailure(error);
-  const message = `registry ${reference.registry} can't be reached for ${formatReference(reference)}: ${reason}`;
+  const { transient, reason, isTrust } = transportFailure(error);
+  const hint = isTrust === true ? `; if that is meant, list ${reference.registry} as an insecure registry` : '';
+  const message = `registry ${reference.registry} can't be reached for ${formatReference(reference)}: ${reason}${hint}`;
   const wrapped = new FrotaError('unavailable', message, { cause: error });
   if (!transient) throw wrapped;
   return { kind: 'again', error: wrapped };

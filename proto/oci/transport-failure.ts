@@ -2,6 +2,8 @@
 export interface TransportFailure {
   readonly transient: boolean;
   readonly reason: string;
+  /** It would work if the registry were listed as insecure. */
+  readonly isTrust?: boolean;
 }
 
 /** A host that is there accepts at once; SYN retransmission covers one lost packet within this. */
@@ -28,8 +30,8 @@ const failures: Readonly<Record<string, TransportFailure>> = {
   EAI_AGAIN: { transient: true, reason: 'its name could not be looked up now' },
   ENOTFOUND: { transient: false, reason: 'there is no host of that name' },
   UND_ERR_HEADERS_OVERFLOW: { transient: false, reason: 'its answer has too long headers' },
-  ERR_SSL_WRONG_VERSION_NUMBER: { transient: false, reason: 'it does not speak TLS' },
-  EPROTO: { transient: false, reason: 'it does not speak TLS' },
+  ERR_SSL_WRONG_VERSION_NUMBER: { transient: false, reason: 'it does not speak TLS', isTrust: true },
+  EPROTO: { transient: false, reason: 'it does not speak TLS', isTrust: true },
 };
 
 /** Node's codes for certificates that can't be verified begin or read like these. */
@@ -39,7 +41,7 @@ export function transportFailure(error: unknown): TransportFailure {
   const code = codeOf(error);
   const message = error instanceof Error ? error.message : String(error);
   if (certificateCode.test(code)) {
-    return { transient: false, reason: `its certificate is not trusted (${message})` };
+    return { transient: false, reason: `its certificate is not trusted (${message})`, isTrust: true };
   }
   return failures[code] ?? { transient: true, reason: message === '' ? code : message };
 }

@@ -20,7 +20,11 @@ export interface CommandResult {
 /** Longest any single command of a test may take. */
 const commandTimeoutMs = 120_000;
 
-export function command(program: string, args: readonly string[], environment: NodeJS.ProcessEnv = {}): Promise<CommandResult> {
+export function command(
+  program: string,
+  args: readonly string[],
+  environment: NodeJS.ProcessEnv = {},
+): Promise<CommandResult> {
   return new Promise((resolve) => {
     execFile(
       program,

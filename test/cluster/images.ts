@@ -10,7 +10,13 @@ export async function pushBusybox(registry: string, name = 'test/busybox:1'): Pr
   const folder = await mkdtemp(join(tmpdir(), 'ft-image-'));
   try {
     await busyboxImage(folder);
-    await must('skopeo', ['copy', '--quiet', '--dest-tls-verify=false', `oci:${folder}`, `docker://${registry}/${name}`]);
+    await must('skopeo', [
+      'copy',
+      '--quiet',
+      '--dest-tls-verify=false',
+      `oci:${folder}`,
+      `docker://${registry}/${name}`,
+    ]);
     return `${registry}/${name}`;
   } finally {
     await rm(folder, { recursive: true, force: true });

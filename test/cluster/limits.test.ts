@@ -33,7 +33,10 @@ const task = async (stack: string, ...args: string[]) => (await cluster.tasks(`$
 describe('limits', () => {
   it('memory: a task that takes more is killed, and says so', async () => {
     await cluster.apply(
-      service('oom', 'command: ["sh", "-c", "tail /dev/zero"]\nrestart: "no"\ndeploy: {resources: {limits: {memory: 32M}}}'),
+      service(
+        'oom',
+        'command: ["sh", "-c", "tail /dev/zero"]\nrestart: "no"\ndeploy: {resources: {limits: {memory: 32M}}}',
+      ),
     );
     await eventually(async () => {
       expect(await task('oom', '--all')).toMatchObject({ state: 'failed', exitCode: 137 });
@@ -43,7 +46,7 @@ describe('limits', () => {
 
   it('cpu: a busy loop gets its quota and no more', async () => {
     // busybox `time` prints user seconds of a loop that is given 3 s of wall time.
-    const loop = 'cd /tmp; (while :; do :; done) & p=$!; sleep 3; awk \'{print $14+$15}\' /proc/$p/stat; kill $p';
+    const loop = "cd /tmp; (while :; do :; done) & p=$!; sleep 3; awk '{print $14+$15}' /proc/$p/stat; kill $p";
     await cluster.apply(
       service('quota', `command: ["sh", "-c", ${JSON.stringify(loop.replaceAll('$', '$$$$'))}]\nrestart: "no"\ndeploy: {resources: {limits: {cpus: "0.30"}}}`), // prettier-ignore
     );
@@ -107,9 +110,13 @@ describe('bad input', () => {
 
   it('an image for another platform is refused, naming both', async () => {
     const folder = join(cluster.folder, 'foreign');
-    await writeMultiPlatformImage(folder, [{ layers: [{ entries: await busyboxEntries() }], platform: foreignPlatform() }]);
+    await writeMultiPlatformImage(folder, [
+      { layers: [{ entries: await busyboxEntries() }], platform: foreignPlatform() },
+    ]);
     await must('skopeo', ['copy', '--all', '--quiet', '--dest-tls-verify=false', `oci:${folder}`, `docker://${cluster.registry}/test/foreign:1`]); // prettier-ignore
-    const result = await cluster.apply(`name: foreign\nservices: {app: {image: "${cluster.registry}/test/foreign:1"}}\n`);
+    const result = await cluster.apply(
+      `name: foreign\nservices: {app: {image: "${cluster.registry}/test/foreign:1"}}\n`,
+    );
     if (result.code !== 0) {
       expect(result.stderr).toContain(foreignPlatform().architecture);
       return;
@@ -133,7 +140,9 @@ describe('bad input', () => {
     const hex = layer?.digest.slice('sha256:'.length) ?? '';
     const blob = (await must('find', ['/var/lib/frota/clusters/test-limits/registry', '-path', `*${hex}/data`])).trim();
     await must('truncate', ['-s', '1000', blob]);
-    expect((await cluster.apply(`name: torn\nservices: {app: {image: "${cluster.registry}/test/torn:1"}}\n`)).code).toBe(0);
+    expect(
+      (await cluster.apply(`name: torn\nservices: {app: {image: "${cluster.registry}/test/torn:1"}}\n`)).code,
+    ).toBe(0);
     await eventually(async () => {
       const found = (await cluster.tasks('torn', '--all')).find((each) => each.state === 'rejected');
       expect(found?.reason ?? '').toContain(hex.slice(0, 12));
@@ -188,7 +197,8 @@ services:
 
   it('a stranger without a certificate is refused', async () => {
     await writeFile(join(cluster.folder, 'note'), '');
-    const [control] = (await cluster.json<{ name: string; addresses: string[] }[]>('context', 'ls'))[0]?.addresses ?? [];
+    const [control] =
+      (await cluster.json<{ name: string; addresses: string[] }[]>('context', 'ls'))[0]?.addresses ?? [];
     const result = await command('sh', ['-c', `echo | timeout 5 openssl s_client -connect ${control ?? ''} -alpn h2 2>&1 | tail -20; printf 'PRI * HTTP/2.0\\r\\n\\r\\nSM\\r\\n\\r\\n' | timeout 5 openssl s_client -quiet -alpn h2 -connect ${control ?? ''} 2>&1`]); // prettier-ignore
     expect(result.stdout).toMatch(/certificate required|alert|handshake failure/i);
   });

@@ -50,7 +50,9 @@ describe('what people see', () => {
       cwd: folder,
       signal: new AbortController().signal,
       nowMs: () => 0,
-      readStdin: () => Promise.reject(new Error('help reads nothing')),
+      stdin: () => {
+        throw new Error('help reads nothing');
+      },
       connect: () => Promise.reject(new Error('help asks nobody')),
     };
     const verbs =

@@ -26,7 +26,8 @@ export function checkFile(path: string): void {
     if (size === 0) return;
     const first = readMeta(descriptor, 0);
     const second = first === undefined ? undefined : readMeta(descriptor, first.pageSize);
-    if (first === undefined || second === undefined) throw corruptFile(path, 'it is not a store, or its start is damaged');
+    if (first === undefined || second === undefined)
+      throw corruptFile(path, 'it is not a store, or its start is damaged');
     const latest = first.transaction >= second.transaction ? first : second;
     // Freed pages at the very end may never have been written: shorter is a suspicion, not yet a finding.
     const expected = (latest.lastPage + 1n) * BigInt(latest.pageSize);

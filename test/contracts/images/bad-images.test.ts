@@ -12,7 +12,14 @@ import { createImages } from '../../../agent/images/create-images.ts';
 import { FrotaError } from '../../../proto/base/errors.ts';
 import type { ErrorCode } from '../../../proto/base/errors.ts';
 import { silentLogger } from '../../../proto/base/log.ts';
-import { compress, foreignPlatform, sha256, tarOf, writeImage, writeMultiPlatformImage } from '../../builders/oci-image.ts';
+import {
+  compress,
+  foreignPlatform,
+  sha256,
+  tarOf,
+  writeImage,
+  writeMultiPlatformImage,
+} from '../../builders/oci-image.ts';
 import type { BuiltImage, ImageSource, LayerEntry } from '../../builders/oci-image.ts';
 import { startRegistry } from '../../builders/registry.ts';
 import type { Registry } from '../../builders/registry.ts';
@@ -65,7 +72,9 @@ async function leftovers(): Promise<readonly string[]> {
 }
 
 test('a layer whose bytes were changed in the registry', async () => {
-  const image = await pushed('changed:1', { layers: [{ entries: [file('good')] }, { entries: [file('bad', 'x'.repeat(9000))] }] });
+  const image = await pushed('changed:1', {
+    layers: [{ entries: [file('good')] }, { entries: [file('bad', 'x'.repeat(9000))] }],
+  });
   const layer = image.layers[1]?.digest ?? '';
   const bytes = await readFile(registry.blobPath(layer));
   bytes[bytes.length >> 1] = (bytes[bytes.length >> 1] ?? 0) ^ 0xff;
@@ -85,7 +94,9 @@ test('a layer that is cut short in the registry', async () => {
   await writeFile(path, bytes.subarray(0, bytes.length - 100));
   const error = await refusal(image);
   expect(error).toMatchObject({ code: 'corrupt' });
-  expect(error.message).toMatch(new RegExp(`is ${String(bytes.length)} bytes long, the registry serves ${String(bytes.length - 100)}`));
+  expect(error.message).toMatch(
+    new RegExp(`is ${String(bytes.length)} bytes long, the registry serves ${String(bytes.length - 100)}`),
+  );
 });
 
 test('a layer that the registry has lost', async () => {
@@ -105,7 +116,12 @@ test('a manifest that the registry does not have', async () => {
 const tar = (entries: readonly LayerEntry[]): Promise<Buffer> => tarOf(entries);
 const hostile: readonly [string, () => Promise<ImageSource>, ErrorCode, RegExp][] = [
   ['wrong diff id', () => source({ entries: [file('a')] }, { diffIdOf: 0 }), 'corrupt', /diff id/],
-  ['fewer diff ids than layers', () => source({ entries: [file('a')] }, { missingDiffId: true }), 'corrupt', /lists 0 layers, the manifest 1/],
+  [
+    'fewer diff ids than layers',
+    () => source({ entries: [file('a')] }, { missingDiffId: true }),
+    'corrupt',
+    /lists 0 layers, the manifest 1/,
+  ],
   [
     'gzip cut short',
     async () => {
@@ -143,7 +159,12 @@ const hostile: readonly [string, () => Promise<ImageSource>, ErrorCode, RegExp][
     'unsupported',
     /encrypted/,
   ],
-  ['another platform', async () => ({ ...(await source({ entries: [file('a')] })), platform: foreignPlatform() }), 'unsupported', /this node runs linux/],
+  [
+    'another platform',
+    async () => ({ ...(await source({ entries: [file('a')] })), platform: foreignPlatform() }),
+    'unsupported',
+    /this node runs linux/,
+  ],
 ];
 
 async function source(layer: ImageSource['layers'][number], wrong: ImageSource['wrong'] = {}): Promise<ImageSource> {
@@ -181,7 +202,9 @@ test('attributes that would steer overlayfs are not taken over', async () => {
   const image = await images.ensure(await pushed('steer:1', { layers: [{ entries: [redirect] }] }), { signal: never });
   const list = `import os,sys; print(os.listxattr(sys.argv[1]))`;
   const { execFileSync } = await import('node:child_process');
-  expect(execFileSync('python3', ['-c', list, join(image.lowerDirs[0] ?? '', 'd')], { encoding: 'utf8' }).trim()).toBe('[]');
+  expect(execFileSync('python3', ['-c', list, join(image.lowerDirs[0] ?? '', 'd')], { encoding: 'utf8' }).trim()).toBe(
+    '[]',
+  );
 });
 
 test('a registry that is not there', async () => {
@@ -225,7 +248,11 @@ test('one of two who wait may go without harm to the other', async () => {
 });
 
 const listen = (server: Server): Promise<number> =>
-  new Promise((resolve) => server.listen(0, '127.0.0.1', () => { resolve((server.address() as AddressInfo).port); }));
+  new Promise((resolve) =>
+    server.listen(0, '127.0.0.1', () => {
+      resolve((server.address() as AddressInfo).port);
+    }),
+  );
 
 /** Passes manifests on, and of layers only the first bytes: then it stays silent. */
 async function slowProxy(behind: Registry): Promise<{ host: string; server: Server; blobBegan: Promise<void> }> {

@@ -40,7 +40,13 @@ beforeAll(async () => {
        images.ensure({ reference, digest }, { signal: new AbortController().signal }),
      );`,
   );
-  await build({ entryPoints: [join(dir, 'puller.ts')], outfile: program, bundle: true, platform: 'node', format: 'cjs' });
+  await build({
+    entryPoints: [join(dir, 'puller.ts')],
+    outfile: program,
+    bundle: true,
+    platform: 'node',
+    format: 'cjs',
+  });
 });
 afterAll(async () => {
   await registry.stop();

@@ -106,7 +106,10 @@ describe('a pulled image', () => {
         {
           entries: [
             folder('bin'),
-            file('bin/app', 'program', { mode: 0o4755, xattrs: { 'security.capability': capability, 'user.note': 'é' } }),
+            file('bin/app', 'program', {
+              mode: 0o4755,
+              xattrs: { 'security.capability': capability, 'user.note': 'é' },
+            }),
             { type: 'hardlink', path: 'bin/same', target: 'bin/app' },
             { type: 'symlink', path: 'bin/link', target: '/etc/kept' },
             { type: 'fifo', path: 'bin/fifo', mode: 0o600 },
@@ -133,8 +136,18 @@ describe('a pulled image', () => {
     expect(await readdir(join(root, 'opaque'))).toEqual(['new']);
     expect(await readFile(join(root, 'etc/kept'), 'utf8')).toBe('new');
     expect(await lstat(join(root, 'etc'))).toMatchObject({ uid: 5, gid: 6, mode: 0o40750 });
-    expect(await lstat(join(root, 'etc/kept'))).toMatchObject({ uid: 1000, gid: 1001, mode: 0o100640, mtimeMs: 1_600_000_000_000 });
-    expect(await lstat(join(root, 'opaque'))).toMatchObject({ uid: 7, gid: 8, mode: 0o40711, mtimeMs: 1_500_000_000_000 });
+    expect(await lstat(join(root, 'etc/kept'))).toMatchObject({
+      uid: 1000,
+      gid: 1001,
+      mode: 0o100640,
+      mtimeMs: 1_600_000_000_000,
+    });
+    expect(await lstat(join(root, 'opaque'))).toMatchObject({
+      uid: 7,
+      gid: 8,
+      mode: 0o40711,
+      mtimeMs: 1_500_000_000_000,
+    });
     expect((await lstat(join(root, 'tmp'))).mode).toBe(0o41777);
     const app = await lstat(join(root, 'bin/app'));
     expect(app.mode).toBe(0o104755);
@@ -142,7 +155,9 @@ describe('a pulled image', () => {
     expect((await lstat(join(root, 'bin/fifo'))).isFIFO()).toBe(true);
     expect(await lstat(join(root, 'bin/null'))).toMatchObject({ rdev: 0x103 });
     expect(await readFile(join(root, `bin/${'long-name-'.repeat(20)}ü`), 'utf8')).toBe('long');
-    const { stdout } = await promisify(execFile)('getcap', [join(root, 'bin/app')], { env: { PATH: '/usr/sbin:/usr/bin' } });
+    const { stdout } = await promisify(execFile)('getcap', [join(root, 'bin/app')], {
+      env: { PATH: '/usr/sbin:/usr/bin' },
+    });
     expect(stdout).toContain('cap_net_bind_service=ep');
     const xattr = `import os,sys; print(os.getxattr(sys.argv[1], 'user.note').decode())`;
     expect((await promisify(execFile)('python3', ['-c', xattr, join(root, 'bin/app')])).stdout.trim()).toBe('é');
@@ -179,7 +194,13 @@ describe('a pulled image', () => {
   test('a layer without its parents leaves their owner and mode as they are below', async () => {
     const image = await pushed('parents:1', {
       layers: [
-        { entries: [folder('tmp', { mode: 0o1777 }), folder('home'), folder('home/me', { mode: 0o700, uid: 1000, gid: 1000 })] },
+        {
+          entries: [
+            folder('tmp', { mode: 0o1777 }),
+            folder('home'),
+            folder('home/me', { mode: 0o700, uid: 1000, gid: 1000 }),
+          ],
+        },
         { entries: [file('tmp/x'), file('home/me/x'), file('new/x'), { type: 'whiteout', path: 'home/other' }] },
         { entries: [file('tmp/y')] },
       ],
@@ -255,7 +276,9 @@ describe('what is present', () => {
     images = await createImages({ dataDir, logger: silentLogger });
     await images.sweep();
     expect(await images.ensure(image, { signal: never })).toEqual(first);
-    expect((await leftIn('blobs', 'sha256')).sort()).toEqual([built.manifest, built.config].map((each) => each.digest.slice(7)).sort());
+    expect((await leftIn('blobs', 'sha256')).sort()).toEqual(
+      [built.manifest, built.config].map((each) => each.digest.slice(7)).sort(),
+    );
   });
 
   test('two at once share one download; a layer in common is fetched once', async () => {

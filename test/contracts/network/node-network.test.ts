@@ -57,7 +57,11 @@ function services(webEndpoints: readonly string[]): readonly ServiceUnit[] {
       ...base,
       name: 'web',
       vip: webVip,
-      ports: [{ target: 80, published: 8080, protocol: 'tcp' }, { target: 7000, published: 7070, protocol: 'tcp' }, udp],
+      ports: [
+        { target: 80, published: 8080, protocol: 'tcp' },
+        { target: 7000, published: 7070, protocol: 'tcp' },
+        udp,
+      ],
       endpoints: webEndpoints.map(endpoint),
     },
     {
@@ -107,7 +111,13 @@ const timings: string[] = [];
 
 beforeAll(async () => {
   await net.start();
-  for (const [node, name] of [[a, 'a1'], [a, 'a2'], [b, 'b1'], [c, 'c1']] as const) await run(node, name);
+  for (const [node, name] of [
+    [a, 'a1'],
+    [a, 'a2'],
+    [b, 'b1'],
+    [c, 'c1'],
+  ] as const)
+    await run(node, name);
   await net.applyAll(services(all));
 });
 
@@ -115,7 +125,8 @@ afterAll(async () => {
   for (const client of clients) client.kill('SIGKILL');
   await net.stop();
   if (timings.length > 0) process.stderr.write(`network timings: ${timings.join('; ')}\n`);
-  if (process.env.FT_NET_LOG !== undefined) await writeFile(process.env.FT_NET_LOG, net.nodes.map((n) => n.log).join(''));
+  if (process.env.FT_NET_LOG !== undefined)
+    await writeFile(process.env.FT_NET_LOG, net.nodes.map((n) => n.log).join(''));
 });
 
 describe('containers', () => {
@@ -143,7 +154,15 @@ describe('containers', () => {
   });
 
   it('carry full-sized packets between nodes', async () => {
-    const { code, stdout } = await inside(one('a1').at.namespace, 'busybox', 'ping', '-c1', '-W2', '-s1422', '10.64.2.2');
+    const { code, stdout } = await inside(
+      one('a1').at.namespace,
+      'busybox',
+      'ping',
+      '-c1',
+      '-W2',
+      '-s1422',
+      '10.64.2.2',
+    );
     expect(stdout).toContain('1 packets received');
     expect(code).toBe(0);
   });
@@ -163,7 +182,9 @@ describe('containers', () => {
     await inside(namespace, 'bash', '-c', send);
     await inside(namespace, 'ip', 'address', 'delete', `${spoofed}/32`, 'dev', 'lo');
     await ask(namespace, target, 7001);
-    const seen = await get(switchNamespace, `127.0.0.1:1`).then(() => inside(namespace, 'curl', '-s', `http://${target}/seen`));
+    const seen = await get(switchNamespace, `127.0.0.1:1`).then(() =>
+      inside(namespace, 'curl', '-s', `http://${target}/seen`),
+    );
     expect(seen.stdout).toContain(one('a1').at.address);
     expect(seen.stdout).not.toContain(spoofed);
   });
@@ -294,7 +315,9 @@ describe('a restarted agent', () => {
     await a.call('repair');
     asking = false;
     await asker;
-    timings.push(`first apply after a restart ${first.ms!.toFixed(0)} ms, one that changes nothing ${second.ms!.toFixed(1)} ms`);
+    timings.push(
+      `first apply after a restart ${first.ms!.toFixed(0)} ms, one that changes nothing ${second.ms!.toFixed(1)} ms`,
+    );
     expect(answers.length).toBeGreaterThan(2);
     expect(answers.filter((answer) => answer.startsWith('failed'))).toEqual([]);
     expect(await open.echo('two')).toBe(`${before[0]!} two`);
@@ -322,7 +345,10 @@ describe('a restarted agent', () => {
 
   it('removes or completes what it was making when it was killed', async () => {
     a.send(`${JSON.stringify({ id: 9001, op: 'attach', argument: 'half' })}\n`);
-    await vi.waitFor(() => expect(existsSync('/run/netns/frota-ft-net-a.half')).toBe(true), { timeout: 2000, interval: 1 });
+    await vi.waitFor(() => expect(existsSync('/run/netns/frota-ft-net-a.half')).toBe(true), {
+      timeout: 2000,
+      interval: 1,
+    });
     await a.kill();
     await inside(a.namespace, 'ip', 'netns', 'add', 'frota-ft-net-a.stray');
     await inside(a.namespace, 'ip', 'link', 'add', 'frv0a4000fe', 'type', 'veth', 'peer', 'name', 'frvpeer');

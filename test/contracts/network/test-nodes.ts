@@ -118,6 +118,7 @@ export class TestNode {
   }
 
   async call(op: string, argument?: unknown): Promise<Reply> {
+    if (this.#child === undefined) throw new Error(`the driver of ${this.name} does not run`);
     this.#nextId += 1;
     const id = this.#nextId;
     const reply = new Promise<Reply>((resolve) => this.#pending.set(id, resolve));

@@ -94,34 +94,44 @@ describe('embedded store on disk', () => {
     expect(openCode()).toBe('opened');
   });
 
-  it.skipIf(process.getuid?.() !== 0)('says that the disk is full, writes nothing, and goes on when there is room', async () => {
-    const mounted = join(folder, 'small');
-    mkdirSync(mounted);
-    expect(spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=3m', 'ft-store', mounted]).status).toBe(0);
-    const store = openEmbeddedStore(mounted);
-    try {
-      await store.commit([only(put('kept', '1'))]);
-      const large = 'x'.repeat(1_000_000);
-      let failure: unknown;
-      let written = 0;
-      for (; written < 10 && failure === undefined; written += 1) {
-        const calls = [store.commit([only(put(`large${String(written)}`, large))]), store.commit([only(put(`small`, String(written)))])];
-        const [outcome, small] = await Promise.allSettled(calls);
-        expect(small?.status).toBe('fulfilled');
-        if (outcome?.status === 'rejected') failure = outcome.reason;
+  it.skipIf(process.getuid?.() !== 0)(
+    'says that the disk is full, writes nothing, and goes on when there is room',
+    async () => {
+      const mounted = join(folder, 'small');
+      mkdirSync(mounted);
+      expect(spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=3m', 'ft-store', mounted]).status).toBe(0);
+      const store = openEmbeddedStore(mounted);
+      try {
+        await store.commit([only(put('kept', '1'))]);
+        const large = 'x'.repeat(1_000_000);
+        let failure: unknown;
+        let written = 0;
+        for (; written < 10 && failure === undefined; written += 1) {
+          const calls = [
+            store.commit([only(put(`large${String(written)}`, large))]),
+            store.commit([only(put(`small`, String(written)))]),
+          ];
+          const [outcome, small] = await Promise.allSettled(calls);
+          expect(small?.status).toBe('fulfilled');
+          if (outcome?.status === 'rejected') failure = outcome.reason;
+        }
+        expect(failure).toMatchObject({ code: 'exhausted' });
+        const { entries } = await store.range('');
+        expect(entries.map(({ key }) => key)).toEqual([
+          'kept',
+          ...Array.from({ length: written - 1 }, (_, n) => `large${String(n)}`),
+          'small',
+        ]);
+        await store.commit([only(remove('large0'))]);
+        // LMDB reuses pages only once no reader and neither of its two last states can need them.
+        for (let n = 0; n < 3; n += 1) await store.commit([only(put('small', `after ${String(n)}`))]);
+        await store.commit([only(put('again', large))]);
+      } finally {
+        await store.close();
+        expect(spawnSync('umount', [mounted]).status).toBe(0);
       }
-      expect(failure).toMatchObject({ code: 'exhausted' });
-      const { entries } = await store.range('');
-      expect(entries.map(({ key }) => key)).toEqual(['kept', ...Array.from({ length: written - 1 }, (_, n) => `large${String(n)}`), 'small']);
-      await store.commit([only(remove('large0'))]);
-      // LMDB reuses pages only once no reader and neither of its two last states can need them.
-      for (let n = 0; n < 3; n += 1) await store.commit([only(put('small', `after ${String(n)}`))]);
-      await store.commit([only(put('again', large))]);
-    } finally {
-      await store.close();
-      expect(spawnSync('umount', [mounted]).status).toBe(0);
-    }
-  });
+    },
+  );
 
   it('loses nothing acknowledged and tears nothing under SIGKILL', { timeout: 60_000 }, async () => {
     const script = join(import.meta.dirname, `.writer-${String(process.pid)}.mjs`);
@@ -164,7 +174,12 @@ describe('embedded store on disk', () => {
 });
 
 /** @returns by writer, the last number it was told to be durable. */
-function killWhileWriting(script: string, folder: string, start: number, afterMs: number): Promise<Map<number, number>> {
+function killWhileWriting(
+  script: string,
+  folder: string,
+  start: number,
+  afterMs: number,
+): Promise<Map<number, number>> {
   return new Promise((resolve, reject) => {
     const child = spawn(process.execPath, [script, folder, String(start)], { stdio: ['ignore', 'pipe', 'inherit'] });
     let output = '';

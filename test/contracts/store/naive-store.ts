@@ -7,7 +7,9 @@ export class NaiveStore {
   readonly history: WatchBatch[] = [];
 
   commit(transaction: Transaction): TransactionResult {
-    const wrong = transaction.compares.filter(({ key, modRevision }) => (this.entries.get(key)?.modRevision ?? 0) !== modRevision);
+    const wrong = transaction.compares.filter(
+      ({ key, modRevision }) => (this.entries.get(key)?.modRevision ?? 0) !== modRevision,
+    );
     if (wrong.length > 0) return { kind: 'conflict', keys: wrong.map(({ key }) => key) };
     const changes: WatchBatch['changes'][number][] = [];
     for (const operation of transaction.operations) {

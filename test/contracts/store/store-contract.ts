@@ -59,7 +59,10 @@ export function describeStore(harness: StoreHarness): void {
     });
 
     it('keeps values with the revision that wrote them, sorted by the bytes of the key', async () => {
-      const [first, second] = await store.commit([only(put('b', '1'), put('a', '2'), put('\u{1F600}', '4'), put('\uFFFD', '3')), only(put('b', '5'))]);
+      const [first, second] = await store.commit([
+        only(put('b', '1'), put('a', '2'), put('\u{1F600}', '4'), put('\uFFFD', '3')),
+        only(put('b', '5')),
+      ]);
       expect(first).toEqual({ kind: 'committed', revision: 1 });
       expect(second).toEqual({ kind: 'committed', revision: 2 });
       const { entries, revision } = await store.range('');
@@ -81,8 +84,21 @@ export function describeStore(harness: StoreHarness): void {
     it('drops a transaction whose compare fails, names the keys, and leaves the others alone', async () => {
       await store.commit([only(put('a', '1'), put('b', '1'))]);
       const results = await store.commit([
-        { compares: [{ key: 'a', modRevision: 1 }, { key: 'b', modRevision: 9 }, { key: 'new', modRevision: 3 }], operations: [put('a', 'x')] },
-        { compares: [{ key: 'a', modRevision: 1 }, { key: 'new', modRevision: 0 }], operations: [put('new', 'y')] },
+        {
+          compares: [
+            { key: 'a', modRevision: 1 },
+            { key: 'b', modRevision: 9 },
+            { key: 'new', modRevision: 3 },
+          ],
+          operations: [put('a', 'x')],
+        },
+        {
+          compares: [
+            { key: 'a', modRevision: 1 },
+            { key: 'new', modRevision: 0 },
+          ],
+          operations: [put('new', 'y')],
+        },
         { compares: [{ key: 'new', modRevision: 0 }], operations: [put('new', 'z')] },
       ]);
       expect(results).toEqual([
@@ -95,8 +111,14 @@ export function describeStore(harness: StoreHarness): void {
 
     it('does not raise the revision for what changes nothing', async () => {
       await store.commit([only(put('a', '1'))]);
-      const results = await store.commit([only(remove('none')), { compares: [{ key: 'a', modRevision: 1 }], operations: [] }]);
-      expect(results).toEqual([{ kind: 'committed', revision: 1 }, { kind: 'committed', revision: 1 }]);
+      const results = await store.commit([
+        only(remove('none')),
+        { compares: [{ key: 'a', modRevision: 1 }], operations: [] },
+      ]);
+      expect(results).toEqual([
+        { kind: 'committed', revision: 1 },
+        { kind: 'committed', revision: 1 },
+      ]);
       expect(await store.commit([])).toEqual([]);
       expect((await store.range('')).revision).toBe(1);
     });
@@ -135,9 +157,15 @@ export function describeStore(harness: StoreHarness): void {
         only({ kind: 'put', key: 'v', value: new Uint8Array(maxValueBytes + 1) }),
         only(...many(maxOperations + 1)),
         only(put('twice', '1'), remove('twice')),
-        { compares: Array.from({ length: maxOperations + 1 }, (_, n) => ({ key: `c${String(n)}`, modRevision: 0 })), operations: [] },
+        {
+          compares: Array.from({ length: maxOperations + 1 }, (_, n) => ({ key: `c${String(n)}`, modRevision: 0 })),
+          operations: [],
+        },
         { compares: [{ key: 'c', modRevision: -1 }], operations: [] },
-        only({ kind: 'put', key: 'x', value }, { kind: 'put', key: 'y', value: new Uint8Array(maxTransactionBytes - maxValueBytes) }),
+        only(
+          { kind: 'put', key: 'x', value },
+          { kind: 'put', key: 'y', value: new Uint8Array(maxTransactionBytes - maxValueBytes) },
+        ),
       ];
       for (const transaction of refused) expect(await codeOf(store.commit([fine, transaction]))).toBe('invalid');
       expect((await store.range('')).revision).toBe(1);
@@ -145,7 +173,11 @@ export function describeStore(harness: StoreHarness): void {
     });
 
     it('shows a watch all changes of its prefix, past and live, in order, each once', async () => {
-      await store.commit([only(put('a/1', '1')), only(put('b', '1')), only(put('a/2', '1'), put('b', '2'), remove('a/1'))]);
+      await store.commit([
+        only(put('a/1', '1')),
+        only(put('b', '1')),
+        only(put('a/2', '1'), put('b', '2'), remove('a/1')),
+      ]);
       const watching = collect(store, 'a/', 0, ({ revision }) => revision === 5);
       await store.commit([only(put('b', '3')), only(put('a/3', '1'))]);
       const batches = await watching;
@@ -159,7 +191,8 @@ export function describeStore(harness: StoreHarness): void {
     it('joins a range and a watch from its revision without gap under concurrent writers', async () => {
       const writers = Promise.all(
         Array.from({ length: 4 }, async (_, writer) => {
-          for (let n = 0; n < 25; n += 1) await store.commit([only(put(`w/${String(writer)}/${String(n)}`, String(n)))]);
+          for (let n = 0; n < 25; n += 1)
+            await store.commit([only(put(`w/${String(writer)}/${String(n)}`, String(n)))]);
         }),
       );
       const { entries, revision } = await store.range('w/');
@@ -169,7 +202,8 @@ export function describeStore(harness: StoreHarness): void {
       expect(batches.map((batch) => batch.revision)).toEqual(
         Array.from({ length: 100 - revision }, (_, n) => revision + 1 + n),
       );
-      for (const { changes } of batches) for (const change of changes) if (change.kind === 'put') keys.add(change.entry.key);
+      for (const { changes } of batches)
+        for (const change of changes) if (change.kind === 'put') keys.add(change.entry.key);
       expect(keys.size).toBe(100);
     });
 
@@ -194,7 +228,9 @@ export function describeStore(harness: StoreHarness): void {
       await store.compact(2);
       const forever = new AbortController().signal;
       expect(await codeOf(drain(store.watch('', 2, forever)))).toBe('conflict');
-      expect((await collect(store, '', 4, (batch) => batch.revision === 6)).map(({ revision }) => revision)).toEqual([5, 6]);
+      expect((await collect(store, '', 4, (batch) => batch.revision === 6)).map(({ revision }) => revision)).toEqual([
+        5, 6,
+      ]);
       expect(await codeOf(store.compact(7))).toBe('invalid');
       expect(await codeOf(drain(store.watch('', -1, forever)))).toBe('invalid');
       expect((await store.range('')).entries).toHaveLength(1);

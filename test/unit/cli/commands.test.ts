@@ -170,7 +170,7 @@ describe('apply', () => {
     [['apply', '-f', 'none.yaml'], 4, 'no file none.yaml'],
     [['apply', '-f', '.'], 2, '. is a folder'],
     [['apply', '-f', 'binary'], 2, 'binary is not UTF-8 text'],
-    [['apply', '-f', 'huge'], 2, 'huge is too large for a Compose file'],
+    [['apply', '-f', 'huge'], 2, 'huge is too large: a Compose file has at most 512 KiB'],
   ])('%j ends with %i', async (args, status, message) => {
     line.file('binary', '');
     const { writeFileSync } = await import('node:fs');

@@ -1,6 +1,7 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Readable } from 'node:stream';
 import type { Host } from '../../../cli/commands/host.ts';
 import { run } from '../../../cli/commands/program.ts';
 import { upsertContext } from '../../../cli/contexts/contexts-file.ts';
@@ -82,7 +83,7 @@ export class CommandLine {
       cwd: this.work,
       signal: this.stop.signal,
       nowMs: () => Date.parse('2026-11-21T06:05:00Z'),
-      readStdin: () => Promise.resolve(Buffer.from(this.stdin)),
+      stdin: () => Readable.from([Buffer.from(this.stdin)]),
       connect: (context) => {
         this.connected.push(context);
         this.control.open += 1;

@@ -108,6 +108,23 @@ describe('the program', () => {
     expect(JSON.parse(out)).toHaveLength(4000);
   });
 
+  it('reads a pipe, and stops reading at Ctrl-C', async () => {
+    const given = await frota(['apply', '-f', '-', '-n', 'piped'], ({ stdin }) => {
+      stdin?.end('services: {web: {image: app}}');
+    });
+    expect([given.status, given.out]).toEqual([0, 'piped: version 1 accepted; created web\n']);
+    const endless = await frota(['apply', '-f', '/dev/zero']);
+    expect([endless.status, endless.err]).toEqual([
+      2,
+      'error: /dev/zero is too large: a Compose file has at most 512 KiB\n',
+    ]);
+    const stopped = await frota(['apply', '-f', '-', '-n', 'piped'], (child) => {
+      // Once it reads there is nothing to see from outside; it has started well before this.
+      setTimeout(() => child.kill('SIGINT'), 500);
+    });
+    expect(stopped.status).toBe(130);
+  });
+
   it('stops waiting at Ctrl-C', async () => {
     control.watches = [[progress({ converged: false }), 'silence']];
     const ended = await frota(['apply', '--wait'], (child) => {

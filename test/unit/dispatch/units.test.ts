@@ -92,7 +92,10 @@ describe('takeReports', () => {
     expect(takeReports(seen, 'n1', [report('preparing'), again], 1_000)).toEqual({ store: [], remember: [] });
     expect(takeReports(seen, 'n2', [report('failed')], 1_000)).toEqual({ store: [], remember: [] });
     const over = snapshot([task('a')], [{ ...running('a'), state: 'failed' }]);
-    expect(takeReports(over, 'n1', [report('running'), report('complete')], 1_000)).toEqual({ store: [], remember: [] });
+    expect(takeReports(over, 'n1', [report('running'), report('complete')], 1_000)).toEqual({
+      store: [],
+      remember: [],
+    });
   });
 
   it('keeps the start that was first told', () => {

@@ -12,7 +12,9 @@ test('absent and null are empty', () => {
   const empty = { entrypoint: [], command: [], environment: [], workingDir: '', user: '' };
   const platform = { os: 'linux', architecture: 'amd64' };
   expect(parse({ ...platform, rootfs })).toEqual({ config: empty, platform, diffIds: [diffId] });
-  expect(parse({ ...platform, rootfs, config: { Cmd: null, Env: null, Entrypoint: null, User: '' } }).config).toEqual(empty);
+  expect(parse({ ...platform, rootfs, config: { Cmd: null, Env: null, Entrypoint: null, User: '' } }).config).toEqual(
+    empty,
+  );
 });
 
 test.each([

@@ -88,7 +88,13 @@ describe('what is no marker', () => {
 describe('markers', () => {
   test('become devices and attributes, however the stream is cut', async () => {
     const long = `d/${'long-'.repeat(40)}ü`;
-    const archive = await tarOf([directory('d'), whiteout('d/gone'), whiteout(long), { type: 'opaque', path: 'd' }, file('d/new', 'n')]);
+    const archive = await tarOf([
+      directory('d'),
+      whiteout('d/gone'),
+      whiteout(long),
+      { type: 'opaque', path: 'd' },
+      file('d/new', 'n'),
+    ]);
     const whole = rewrite(archive).out;
     for (const pieceSize of [1, 100, 512, 513]) expect(rewrite(archive, pieceSize).out.equals(whole)).toBe(true);
     const found = await list(whole);
@@ -99,11 +105,19 @@ describe('markers', () => {
       `character-device ${long}`,
       'directory d',
     ]);
-    expect(found.at(-1)).toMatchObject({ mode: 0o750, pax: { uid: '7', gid: '8', 'SCHILY.xattr.trusted.overlay.opaque': 'y' } });
+    expect(found.at(-1)).toMatchObject({
+      mode: 0o750,
+      pax: { uid: '7', gid: '8', 'SCHILY.xattr.trusted.overlay.opaque': 'y' },
+    });
   });
 
   test('the content of a marker is left out, and AUFS files too', async () => {
-    const archive = await tarOf([file('.wh.a', 'x'.repeat(700)), file('.wh..wh.plnk/1.2', 'x'), file('.wh..wh.aufs'), file('b', 'b')]);
+    const archive = await tarOf([
+      file('.wh.a', 'x'.repeat(700)),
+      file('.wh..wh.plnk/1.2', 'x'),
+      file('.wh..wh.aufs'),
+      file('b', 'b'),
+    ]);
     const found = await list(rewrite(archive).out);
     expect(found.map(({ name, type, content }) => [type, name, content])).toEqual([
       ['file', 'b', 'b'],
@@ -114,7 +128,10 @@ describe('markers', () => {
   test('names are compared as paths', async () => {
     const archive = await tarOf([file('./d//a', 'new'), whiteout('d/a'), whiteout('/d/./b')]);
     const { out, report } = rewrite(archive);
-    expect((await list(out)).map(({ name, type }) => `${type} ${name}`)).toEqual(['file ./d//a', 'character-device d/b']);
+    expect((await list(out)).map(({ name, type }) => `${type} ${name}`)).toEqual([
+      'file ./d//a',
+      'character-device d/b',
+    ]);
     expect(report.impliedDirectories).toEqual(['d']);
   });
 
@@ -159,19 +176,30 @@ describe('what is refused', () => {
     const multiVolume = Buffer.from(archive);
     multiVolume[156] = 'M'.charCodeAt(0);
     multiVolume[154] = 0;
-    const sum = [...multiVolume.subarray(0, 512)].reduce((all, byte, at) => all + (at >= 148 && at < 156 ? 32 : byte), 0);
+    const sum = [...multiVolume.subarray(0, 512)].reduce(
+      (all, byte, at) => all + (at >= 148 && at < 156 ? 32 : byte),
+      0,
+    );
     multiVolume.write(`${sum.toString(8).padStart(6, '0')}\0 `, 148, 'latin1');
     expect(code(multiVolume)).toBe('unsupported');
   });
 
   test('nothing but FrotaErrors, whatever the bytes', async () => {
-    const archive = await tarOf([directory('d'), file('d/a', 'content'), { ...file('x'), xattrs: { 'user.x': 'y' } } as LayerEntry]);
+    const archive = await tarOf([
+      directory('d'),
+      file('d/a', 'content'),
+      { ...file('x'), xattrs: { 'user.x': 'y' } } as LayerEntry,
+    ]);
     fc.assert(
-      fc.property(fc.array(fc.tuple(fc.nat(archive.length - 1), fc.nat(255)), { maxLength: 5 }), fc.nat(archive.length), (flips, end) => {
-        const bytes = Buffer.from(archive.subarray(0, end));
-        for (const [at, value] of flips) if (at < end) bytes[at] = value;
-        expect(code(bytes)).toMatch(/^(accepted|corrupt|unsupported|exhausted)$/);
-      }),
+      fc.property(
+        fc.array(fc.tuple(fc.nat(archive.length - 1), fc.nat(255)), { maxLength: 5 }),
+        fc.nat(archive.length),
+        (flips, end) => {
+          const bytes = Buffer.from(archive.subarray(0, end));
+          for (const [at, value] of flips) if (at < end) bytes[at] = value;
+          expect(code(bytes)).toMatch(/^(accepted|corrupt|unsupported|exhausted)$/);
+        },
+      ),
       { numRuns: 300 },
     );
   });

@@ -104,6 +104,10 @@ test('who joins late hears the latest progress; close aborts all', async () => {
   await sleep(1);
   const second = shared.join('k', { signal: never, onProgress: (n) => heard.push(n) }, start);
   await sleep(1);
-  await Promise.all([shared.close(), expect(first).rejects.toThrow('closed'), expect(second).rejects.toThrow('closed')]);
+  await Promise.all([
+    shared.close(),
+    expect(first).rejects.toThrow('closed'),
+    expect(second).rejects.toThrow('closed'),
+  ]);
   expect(heard).toEqual([1]);
 });

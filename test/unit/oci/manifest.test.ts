@@ -11,7 +11,9 @@ test('a manifest, by its type, by its own word, and by its shape', () => {
   const manifest = { schemaVersion: 2, config, layers: [layer] };
   const parsed = { kind: 'manifest', config, layers: [layer] };
   expect(parseManifest(bytes(manifest), manifestTypes.ociManifest, 'x')).toEqual(parsed);
-  expect(parseManifest(bytes({ ...manifest, mediaType: manifestTypes.dockerManifest }), 'text/plain', 'x')).toEqual(parsed);
+  expect(parseManifest(bytes({ ...manifest, mediaType: manifestTypes.dockerManifest }), 'text/plain', 'x')).toEqual(
+    parsed,
+  );
   expect(parseManifest(bytes(manifest), '', 'x')).toEqual(parsed);
 });
 
@@ -33,11 +35,31 @@ test.each([
   ['not JSON', Buffer.from('<html>'), manifestTypes.ociManifest, 'corrupt'],
   ['a list', bytes([]), manifestTypes.ociManifest, 'corrupt'],
   ['no version', bytes({ config, layers: [] }), manifestTypes.ociManifest, 'corrupt'],
-  ['schema 1', bytes({ schemaVersion: 1, fsLayers: [] }), 'application/vnd.docker.distribution.manifest.v1+prettyjws', 'unsupported'],
+  [
+    'schema 1',
+    bytes({ schemaVersion: 1, fsLayers: [] }),
+    'application/vnd.docker.distribution.manifest.v1+prettyjws',
+    'unsupported',
+  ],
   ['another thing', bytes({ schemaVersion: 2, blob: 1 }), 'application/x', 'unsupported'],
-  ['bad digest', bytes({ schemaVersion: 2, config: { ...config, digest: 'sha256:../../x' }, layers: [] }), manifestTypes.ociManifest, 'corrupt'],
-  ['bad size', bytes({ schemaVersion: 2, config, layers: [{ ...layer, size: -1 }] }), manifestTypes.ociManifest, 'corrupt'],
-  ['no size', bytes({ schemaVersion: 2, config, layers: [{ ...layer, size: '5' }] }), manifestTypes.ociManifest, 'corrupt'],
+  [
+    'bad digest',
+    bytes({ schemaVersion: 2, config: { ...config, digest: 'sha256:../../x' }, layers: [] }),
+    manifestTypes.ociManifest,
+    'corrupt',
+  ],
+  [
+    'bad size',
+    bytes({ schemaVersion: 2, config, layers: [{ ...layer, size: -1 }] }),
+    manifestTypes.ociManifest,
+    'corrupt',
+  ],
+  [
+    'no size',
+    bytes({ schemaVersion: 2, config, layers: [{ ...layer, size: '5' }] }),
+    manifestTypes.ociManifest,
+    'corrupt',
+  ],
   ['no layers', bytes({ schemaVersion: 2, config }), manifestTypes.ociManifest, 'corrupt'],
 ])('%s is refused', (_name, content, type, code) => {
   expect(() => parseManifest(content, type, 'app:1')).toThrow(expect.objectContaining({ code }));

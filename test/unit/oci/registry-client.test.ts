@@ -142,7 +142,8 @@ describe('authorization', () => {
       });
       return { host: registry };
     })();
-    const credentials = (): Promise<{ username: string; password: string }> => Promise.resolve({ username: 'u', password: 'p' });
+    const credentials = (): Promise<{ username: string; password: string }> =>
+      Promise.resolve({ username: 'u', password: 'p' });
     expect((await readAll(host, client({ credentials }))).equals(blobBytes)).toBe(true);
   });
 
@@ -154,7 +155,9 @@ describe('authorization', () => {
   });
 
   test('challenges are read as they are written', () => {
-    expect(parseChallenges('Bearer realm="https://a/t?x=1,2",service="s",scope="repository:a:pull,push", Basic realm=r')).toEqual([
+    expect(
+      parseChallenges('Bearer realm="https://a/t?x=1,2",service="s",scope="repository:a:pull,push", Basic realm=r'),
+    ).toEqual([
       { scheme: 'bearer', parameters: { realm: 'https://a/t?x=1,2', service: 's', scope: 'repository:a:pull,push' } },
       { scheme: 'basic', parameters: { realm: 'r' } },
     ]);
@@ -313,7 +316,10 @@ describe('resolveDigest', () => {
       expect(request.method).toBe('HEAD');
       response.writeHead(200, { 'docker-content-digest': digest }).end();
     });
-    expect(await resolveDigest(client(), `${host}/app`, { signal: never })).toEqual({ reference: `${host}/app:latest`, digest });
+    expect(await resolveDigest(client(), `${host}/app`, { signal: never })).toEqual({
+      reference: `${host}/app:latest`,
+      digest,
+    });
   });
 
   test('by the bytes where HEAD does not say', async () => {
@@ -346,7 +352,9 @@ describe('resolveDigest', () => {
   });
 
   test('a platform the index lacks', async () => {
-    const manifests = [{ mediaType: 'm', digest: digestOf('x'), size: 1, platform: { os: 'linux', architecture: 'arm64' } }];
+    const manifests = [
+      { mediaType: 'm', digest: digestOf('x'), size: 1, platform: { os: 'linux', architecture: 'arm64' } },
+    ];
     const host = await serve((_request, response) => {
       response.setHeader('content-type', 'application/vnd.oci.image.index.v1+json; charset=utf-8');
       response.end(JSON.stringify({ schemaVersion: 2, manifests }));

@@ -1,6 +1,16 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { commitChanges } from '../../../controller/store/commit.ts';
-import { clusterKey, factsKey, nodeKey, parseKey, serviceKey, stackKey, statusKey, taskKey, tokenKey } from '../../../controller/store/keys.ts';
+import {
+  clusterKey,
+  factsKey,
+  nodeKey,
+  parseKey,
+  serviceKey,
+  stackKey,
+  statusKey,
+  taskKey,
+  tokenKey,
+} from '../../../controller/store/keys.ts';
 import { createMemoryStore } from '../../../controller/store/memory/memory-store.ts';
 import { startMirror } from '../../../controller/store/mirror.ts';
 import type { Mirror } from '../../../controller/store/mirror.ts';
@@ -8,7 +18,13 @@ import type { Operation, Store, WatchBatch } from '../../../controller/store/sto
 import { FrotaError } from '../../../proto/base/errors.ts';
 import { silentLogger } from '../../../proto/base/log.ts';
 import type { Logger } from '../../../proto/base/log.ts';
-import { encodeClusterRecord, encodeNode, encodeNodeFacts, encodeTask, encodeTaskStatus } from '../../../proto/codec/records.ts';
+import {
+  encodeClusterRecord,
+  encodeNode,
+  encodeNodeFacts,
+  encodeTask,
+  encodeTaskStatus,
+} from '../../../proto/codec/records.ts';
 import type { Task, TaskState, TaskStatus } from '../../../proto/domain/task.ts';
 
 const task = (id: string, over: Partial<Task> = {}): Task => ({
@@ -65,17 +81,39 @@ describe('keys', () => {
   it('parses what it builds, and nothing else', () => {
     expect(parseKey(clusterKey)).toEqual({ kind: 'cluster' });
     expect(parseKey(serviceKey('hello/web'))).toEqual({ kind: 'service', id: 'hello/web' });
-    const built = [stackKey('a'), taskKey('a'), statusKey('a'), nodeKey('a'), factsKey('a'), tokenKey('a')].map(parseKey);
+    const built = [stackKey('a'), taskKey('a'), statusKey('a'), nodeKey('a'), factsKey('a'), tokenKey('a')].map(
+      parseKey,
+    );
     expect(built.map((key) => key?.kind)).toEqual(['stack', 'task', 'status', 'node', 'facts', 'token']);
-    for (const key of ['', 'tasks', 'tasks/', 'other/1', '/x', 'clusters', 'constructor/x']) expect(parseKey(key)).toBeUndefined();
+    for (const key of ['', 'tasks', 'tasks/', 'other/1', '/x', 'clusters', 'constructor/x'])
+      expect(parseKey(key)).toBeUndefined();
   });
 });
 
 describe('mirror', () => {
   it('shows what is stored, by id, with revisions', async () => {
-    const cluster = { id: 'c', secret: new Uint8Array(32), containerPool: '10.1.0.0/16', vipPool: '10.2.0.0/16', epoch: 1, caCertificate: '' };
-    const facts = { nodeId: 'n1', address: '192.0.2.1', livenessPort: 9, capacity: { cpuMillis: 1, memoryBytes: 1 }, architecture: 'amd64', os: 'linux', agentVersion: '1' };
-    await write(put(clusterKey, encodeClusterRecord(cluster)), putTask('t1'), put(factsKey('n1'), encodeNodeFacts(facts)));
+    const cluster = {
+      id: 'c',
+      secret: new Uint8Array(32),
+      containerPool: '10.1.0.0/16',
+      vipPool: '10.2.0.0/16',
+      epoch: 1,
+      caCertificate: '',
+    };
+    const facts = {
+      nodeId: 'n1',
+      address: '192.0.2.1',
+      livenessPort: 9,
+      capacity: { cpuMillis: 1, memoryBytes: 1 },
+      architecture: 'amd64',
+      os: 'linux',
+      agentVersion: '1',
+    };
+    await write(
+      put(clusterKey, encodeClusterRecord(cluster)),
+      putTask('t1'),
+      put(factsKey('n1'), encodeNodeFacts(facts)),
+    );
     await write(putStatus(status('t1', 'running')));
     const snapshot = mirror.snapshot();
     expect(snapshot).toMatchObject({ revision: 2, containerPool: '10.1.0.0/16', vipPool: '10.2.0.0/16' });
@@ -116,7 +154,8 @@ describe('mirror', () => {
   });
 
   it('lets transient statuses only move forward, until the stored one is as far', async () => {
-    const shown = (): string => `${mirror.snapshot().statuses.get('t1')?.state ?? '-'} ${mirror.snapshot().statuses.get('t1')?.reason ?? ''}`.trim();
+    const shown = (): string =>
+      `${mirror.snapshot().statuses.get('t1')?.state ?? '-'} ${mirror.snapshot().statuses.get('t1')?.reason ?? ''}`.trim();
     expect(mirror.reportTransient(status('t1', 'preparing'))).toBe(false);
     await write(putTask('t1'));
     expect(mirror.reportTransient(status('t1', 'preparing', { reason: '10 of 20 MB' }))).toBe(true);
@@ -148,7 +187,11 @@ describe('mirror', () => {
     const complaints: unknown[] = [];
     const logger: Logger = { ...silentLogger, error: (fields) => complaints.push(fields['key']) };
     mirror = await startMirror(store, logger);
-    await write(putTask('t1'), put(taskKey('bad'), Buffer.from('\xff\xff garbage', 'latin1')), put('unknown/1', new Uint8Array([1])));
+    await write(
+      putTask('t1'),
+      put(taskKey('bad'), Buffer.from('\xff\xff garbage', 'latin1')),
+      put('unknown/1', new Uint8Array([1])),
+    );
     expect([...mirror.snapshot().tasks.keys()]).toEqual(['t1']);
     expect(complaints).toEqual([taskKey('bad')]);
     expect([...mirror.unreadable().keys()]).toEqual([taskKey('bad')]);
@@ -164,7 +207,8 @@ describe('mirror', () => {
     const flaky: Store = {
       ...store,
       range: (prefix) => (broken++ === 1 ? Promise.reject(new FrotaError('unavailable', 'gone')) : store.range(prefix)),
-      watch: (prefix, from, signal) => (from < 2 ? failing(new Promise((resolve) => (breakWatch = resolve))) : store.watch(prefix, from, signal)),
+      watch: (prefix, from, signal) =>
+        from < 2 ? failing(new Promise((resolve) => (breakWatch = resolve))) : store.watch(prefix, from, signal),
     };
     const second = await startMirror(flaky, silentLogger);
     const kept = second.snapshot().tasks.get('t2');
@@ -202,7 +246,12 @@ describe('commitChanges', () => {
   it('drops what conflicts and keeps the rest', async () => {
     const nodeRevision = await write(put(nodeKey('n1'), encodeNode(node)));
     const outcome = await commitChanges(store, [
-      { kind: 'put-task', task: task('t1', { nodeId: 'n1' }), modRevision: 0, node: { id: 'n1', modRevision: nodeRevision } },
+      {
+        kind: 'put-task',
+        task: task('t1', { nodeId: 'n1' }),
+        modRevision: 0,
+        node: { id: 'n1', modRevision: nodeRevision },
+      },
       { kind: 'put-task', task: task('t2', { nodeId: 'n1' }), modRevision: 0, node: { id: 'n1', modRevision: 99 } },
       { kind: 'put-service', service: { stack: 'hello', name: 'web', vip: '10.2.0.1', ports: [] }, modRevision: 0 },
       { kind: 'put-task', task: task('t1'), modRevision: 0 },
@@ -216,7 +265,9 @@ describe('commitChanges', () => {
   it('deletes a task with its status, and a service', async () => {
     const revision = await write(putTask('t1'), putStatus(status('t1', 'running')));
     const [service] = await Promise.all([
-      commitChanges(store, [{ kind: 'put-service', service: { stack: 'a', name: 'b', vip: '', ports: [] }, modRevision: 0 }]),
+      commitChanges(store, [
+        { kind: 'put-service', service: { stack: 'a', name: 'b', vip: '', ports: [] }, modRevision: 0 },
+      ]),
     ]);
     const outcome = await commitChanges(store, [
       { kind: 'delete-task', id: 't1', modRevision: revision },
@@ -228,11 +279,20 @@ describe('commitChanges', () => {
 
   it('writes nothing once another controller has taken over, however many the changes', async () => {
     const modRevision = await write(put(clusterKey, new Uint8Array([1])));
-    const changes = Array.from({ length: 1_200 }, (_, n) => ({ kind: 'put-task' as const, task: task(`t${String(n)}`), modRevision: 0 }));
+    const changes = Array.from({ length: 1_200 }, (_, n) => ({
+      kind: 'put-task' as const,
+      task: task(`t${String(n)}`),
+      modRevision: 0,
+    }));
     const fence = { key: clusterKey, modRevision };
     expect(await commitChanges(store, changes.slice(0, 1), fence)).toMatchObject({ committed: 1, superseded: false });
     await store.commit([{ compares: [], operations: [put(clusterKey, new Uint8Array([2]))] }]);
-    expect(await commitChanges(store, changes.slice(1), fence)).toEqual({ committed: 0, conflicts: 1_199, revision: 0, superseded: true });
+    expect(await commitChanges(store, changes.slice(1), fence)).toEqual({
+      committed: 0,
+      conflicts: 1_199,
+      revision: 0,
+      superseded: true,
+    });
     expect((await store.range('tasks/')).entries).toHaveLength(1);
   });
 });

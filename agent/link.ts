@@ -1,0 +1,160 @@
+/** This node's session with its controller, joined: credentials, connection, heartbeats. Part of the composition root. */
+import { performance } from 'node:perf_hooks';
+import { FrotaError } from '../proto/base/errors.ts';
+import { monoMs, wallMs } from '../proto/base/clock.ts';
+import type { Clock } from '../proto/base/clock.ts';
+import type { Logger } from '../proto/base/log.ts';
+import type { Welcome } from '../proto/codec/dispatch.ts';
+import type { TaskStatus } from '../proto/domain/task.ts';
+import { connect, createClient, parseAddress } from '../proto/rpc/client.ts';
+import type { Connection } from '../proto/rpc/client.ts';
+import { dispatchService } from '../proto/rpc/service.ts';
+import { frotaVersion } from '../proto/base/version.ts';
+import { detectCgroupLayout } from './host/cgroups.ts';
+import { readHostFacts } from './host/facts.ts';
+import type { Heartbeats } from './liveness/heartbeats.ts';
+import type { AgentOptions } from './options.ts';
+import type { Assignments, NodeSelf } from './session/assignments.ts';
+import { renewalDue, renewCredentials } from './session/credentials.ts';
+import type { Credentials } from './session/credentials.ts';
+import { startSession } from './session/session.ts';
+import type { DispatchStream, Session } from './session/session.ts';
+
+export const clock: Clock = { now: () => ({ monoMs: monoMs(performance.now()), wallMs: wallMs(Date.now()) }) };
+
+export interface LinkParts {
+  readonly options: AgentOptions;
+  readonly logger: Logger;
+  readonly signal: AbortSignal;
+  readonly credentials: Credentials;
+  /** IP address under which the others reach this node. */
+  readonly address: string;
+  readonly assignments: Assignments;
+  readonly heartbeats: Heartbeats;
+  /** 16 random bytes, new at each start. */
+  readonly bootId: Uint8Array;
+}
+
+/** What a node does with what its session brings. */
+export interface NodeHooks {
+  readonly statuses: () => readonly TaskStatus[];
+  readonly onUnit: (key: string) => Promise<void>;
+  readonly onSynced: () => Promise<void>;
+}
+
+/** The session runs from the start; what it brings is handed on once the node's parts are there. */
+export class Link {
+  readonly #parts: LinkParts;
+  readonly #session: Session;
+  readonly #firstWelcome: Promise<NodeSelf>;
+  #welcomed: (self: NodeSelf) => void = () => undefined;
+  #credentials: Credentials;
+  #node: NodeHooks | undefined;
+  #synced = false;
+  #remoteAddress: () => string | undefined = () => undefined;
+
+  constructor(parts: LinkParts) {
+    this.#parts = parts;
+    this.#credentials = parts.credentials;
+    this.#firstWelcome = new Promise((resolve, reject) => {
+      this.#welcomed = resolve;
+      const stopped = (): void => {
+        reject(new FrotaError('cancelled', 'the agent was told to stop'));
+      };
+      parts.signal.addEventListener('abort', stopped, { once: true });
+    });
+    // Nobody may be waiting when the agent is stopped.
+    this.#firstWelcome.catch(() => undefined);
+    this.#session = startSession({
+      open: (signal) => this.#open(signal),
+      assignments: parts.assignments,
+      bootId: parts.bootId,
+      facts: async () => {
+        const host = await readHostFacts(frotaVersion, await detectCgroupLayout(), parts.options.cgroupParent);
+        const { address, heartbeats } = parts;
+        return { nodeId: this.#credentials.nodeId, address, livenessPort: heartbeats.port, ...host };
+      },
+      statuses: () => this.#node?.statuses() ?? [],
+      onWelcome: (welcome) => {
+        this.#onWelcome(welcome);
+        return Promise.resolve();
+      },
+      onUnit: async (key) => this.#node?.onUnit(key),
+      onSynced: async () => {
+        this.#synced = true;
+        await this.#node?.onSynced();
+      },
+      clock,
+      random: Math.random,
+      logger: parts.logger,
+    });
+  }
+
+  /** Who this node is: known from an earlier start, or from the first welcome of its life. */
+  self(): Promise<NodeSelf> {
+    const known = this.#parts.assignments.self();
+    return known === undefined ? this.#firstWelcome : Promise.resolve(known);
+  }
+
+  report(status: TaskStatus): void {
+    this.#session.report(status);
+  }
+
+  async attach(hooks: NodeHooks): Promise<void> {
+    this.#node = hooks;
+    for (const status of hooks.statuses()) this.#session.report(status);
+    await hooks.onUnit('tasks');
+    if (this.#synced) await hooks.onSynced();
+  }
+
+  /** Renews the certificate at half of its life; the next connection uses it. */
+  async renew(): Promise<void> {
+    if (!renewalDue(this.#credentials, clock.now().wallMs)) return;
+    const { options, signal, logger } = this.#parts;
+    const connection = this.#connect();
+    try {
+      const client = createClient(dispatchService, connection);
+      this.#credentials = await renewCredentials(client, this.#credentials, options.data, signal);
+      logger.info({}, 'the certificate was renewed');
+    } finally {
+      connection.close();
+    }
+  }
+
+  close(): Promise<void> {
+    return this.#session.close();
+  }
+
+  #connect(): Connection {
+    const { ca, certificate, key, controlAddresses } = this.#credentials;
+    return connect({ addresses: controlAddresses, tls: { ca, certificate, key } });
+  }
+
+  #open(signal: AbortSignal): DispatchStream {
+    const connection = this.#connect();
+    const stream = createClient(dispatchService, connection).session({ signal });
+    this.#remoteAddress = () => stream.remoteAddress();
+    return {
+      send: (message) => stream.write(message),
+      messages: stream,
+      close: () => {
+        stream.close();
+        connection.close();
+      },
+    };
+  }
+
+  #onWelcome(welcome: Welcome): void {
+    const { nodeId, nodeName, subnet, epoch } = welcome;
+    const controller = this.#remoteAddress() ?? parseAddress(this.#credentials.controlAddresses[0] ?? '').host;
+    this.#parts.heartbeats.setController({
+      address: controller,
+      port: welcome.livenessPort,
+      key: welcome.livenessKey,
+      intervalMs: welcome.heartbeatIntervalMs,
+      nodeId,
+      bootId: this.#parts.bootId,
+    });
+    this.#welcomed({ nodeId, nodeName, subnet, epoch });
+  }
+}
