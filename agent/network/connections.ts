@@ -32,7 +32,7 @@ export async function forgetConnections(
   try {
     await Promise.all(
       addresses.map((address) =>
-        limit(() => run('conntrack', ['-D', ...protocol, '-q', address], { allowedCodes: conntrackCodes })),
+        limit(() => run('conntrack', ['-D', ...protocol, '--reply-src', address], { allowedCodes: conntrackCodes })),
       ),
     );
     logger.debug({ addresses, kind }, 'forgot connections to endpoints that are gone');

@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import { FrotaError } from '../../proto/base/errors.ts';
-import { maxReplicas } from '../manifest/deploy.ts';
+import { maxReplicas } from '../../proto/domain/validate.ts';
 import { parseWhole } from '../manifest/quantities.ts';
 import type { Scaled, StackProgress } from './control.ts';
 import { timeoutOption, waitOption } from './flags.ts';

@@ -62,6 +62,8 @@ async function waitForOne(
   latest: Map<string, StackProgress>,
   signal: AbortSignal,
 ): Promise<void> {
+  // What the controller shows may trail what it has just accepted: a stack can only go once it was there.
+  let wasDeclared = false;
   for (let attempt = 0; ; attempt += 1) {
     try {
       for await (const progress of control.watchStack(one.stack, signal)) {
@@ -69,15 +71,17 @@ async function waitForOne(
         latest.set(one.stack, progress);
         view.update(one.stack, progress);
         if (one.reached(progress)) return;
-        if (!progress.declared && one.leaving !== true) throw removedMeanwhile(one.stack);
+        if (wasDeclared && !progress.declared && one.leaving !== true) throw removedMeanwhile(one.stack);
+        wasDeclared ||= progress.declared;
       }
     } catch (thrown) {
       const error = FrotaError.from(thrown);
-      if (one.leaving === true && error.code === 'not-found') return;
-      if (error.code !== 'unavailable') throw error;
+      if (error.code !== 'unavailable' && error.code !== 'not-found') throw error;
+      if (error.code === 'not-found' && one.leaving === true) return;
+      if (error.code === 'not-found' && wasDeclared) throw removedMeanwhile(one.stack);
+      if (error.code === 'unavailable') view.note('the controller does not answer; trying again');
     }
     signal.throwIfAborted();
-    view.note('the controller does not answer; trying again');
     await delay(backoffMs(reconnect, attempt, Math.random()), undefined, { signal });
   }
 }

@@ -12,6 +12,8 @@ export interface PidRecord {
 
 const pollMs = 20;
 const bootIdFile = '/proc/sys/kernel/random/boot_id';
+/** The same for as long as this process can live. */
+const currentBootId = readText(bootIdFile)?.trim();
 
 /**
  * Shell text that writes the record of the shell itself to the file `$1`, before it becomes the program by `exec`: so there
@@ -33,7 +35,7 @@ export function readPidRecord(file: string): PidRecord | undefined {
 }
 
 export function isAlive(record: PidRecord | undefined): record is PidRecord {
-  if (record === undefined || readText(bootIdFile)?.trim() !== record.bootId) return false;
+  if (record === undefined || record.bootId !== currentBootId) return false;
   const fields = parseStat(readText(`/proc/${record.pid}/stat`) ?? '');
   // A zombie has ended; only its parent has not looked yet.
   return fields?.startTicks === record.startTicks && fields.state !== 'Z' && fields.state !== 'X';

@@ -1,5 +1,6 @@
 import { noResources } from '../../proto/domain/resources.ts';
 import type { ResourceLimits, Resources } from '../../proto/domain/resources.ts';
+import { maxReplicas, minMemoryLimitBytes } from '../../proto/domain/validate.ts';
 import { deployKeys, limitsKeys, reservationsKeys, resourcesKeys } from './compose-keys.ts';
 import { parseBytes, parseCpuMillis } from './quantities.ts';
 import { shorten } from './tree.ts';
@@ -7,12 +8,8 @@ import type { TreeEntry, TreeNode } from './tree.ts';
 import { joinPath, quoteFound } from './value-reader.ts';
 import type { ValueReader } from './value-reader.ts';
 
-/** A slot is a record and a decision in every pass; more of one service is a slip, not a wish. */
-export const maxReplicas = 10_000;
 /** The kernel's scheduler gives no quota below 1 ms in 100. */
 export const minCpuMillis = 10;
-/** As Docker: below this the container's own start fails for want of memory. */
-export const minMemoryBytes = 6 * 1024 * 1024;
 /** `kernel.pid_max` is no larger on 64-bit Linux. */
 const maxPids = 4_194_304;
 
@@ -72,7 +69,7 @@ function readResources(reader: ValueReader, node: TreeNode, path: string): Omit<
 function readLimits(reader: ValueReader, node: TreeNode, path: string): ResourceLimits {
   const fields = reader.fields(node, path, limitsKeys);
   const cpuMillis = readCpus(reader, fields?.get('cpus'), path, minCpuMillis);
-  const memoryBytes = readMemory(reader, fields?.get('memory'), path, minMemoryBytes);
+  const memoryBytes = readMemory(reader, fields?.get('memory'), path, minMemoryLimitBytes);
   const pids = readPids(reader, fields?.get('pids'), path);
   // Zero means no limit, as in Docker.
   return {

@@ -1,5 +1,6 @@
 import type { StackSpec } from '../../proto/domain/service.ts';
 import { topLevelKeys } from './compose-keys.ts';
+import { reportDomainProblems } from './final-check.ts';
 import type { Environment } from './interpolate.ts';
 import { reportPortConflicts } from './ports.ts';
 import { Findings } from './problem.ts';
@@ -59,7 +60,10 @@ function readStack(input: ComposeInput, findings: Findings): StackSpec | undefin
   }
   const name = readStackName(input, reader, fields.get('name'));
   const services = readServices(reader, fields.get('services'));
-  return name === undefined ? undefined : { name, services };
+  if (name === undefined || findings.hasProblems) return undefined;
+  const spec = { name, services };
+  reportDomainProblems(spec, tree, findings);
+  return spec;
 }
 
 function readStackName(input: ComposeInput, reader: ValueReader, entry: TreeEntry | undefined): string | undefined {

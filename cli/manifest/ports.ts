@@ -1,4 +1,5 @@
 import type { PortSpec, Protocol } from '../../proto/domain/service.ts';
+import { maxPortsPerService } from '../../proto/domain/validate.ts';
 import { portKeys } from './compose-keys.ts';
 import type { Position } from './problem.ts';
 import { parseWhole } from './quantities.ts';
@@ -6,9 +7,6 @@ import { shorten } from './tree.ts';
 import type { TreeNode, TreeScalar } from './tree.ts';
 import { joinPath, quoteFound } from './value-reader.ts';
 import type { ValueReader } from './value-reader.ts';
-
-/** Each published port is a rule on every node; a range like 1-65535 is a slip. */
-export const maxPortsPerService = 1000;
 
 const expectedPort = 'a port such as 80, "8080:80" or "53:53/udp"';
 

@@ -1,4 +1,5 @@
 import type { RestartPolicy, ServiceSpec, TaskTemplate } from '../../proto/domain/service.ts';
+import { maxNameLength, maxStopGracePeriodMs } from '../../proto/domain/validate.ts';
 import { serviceKeys } from './compose-keys.ts';
 import { defaultDeploy, readDeploy } from './deploy.ts';
 import { nearestWord } from './near.ts';
@@ -13,10 +14,6 @@ import type { ValueReader } from './value-reader.ts';
 
 /** Compose's own default. */
 export const defaultStopGracePeriodMs = 10_000;
-/** A task that is stopping keeps its memory, its port and its node: a day of that is a slip. */
-const maxStopGracePeriodMs = 24 * 3_600_000;
-/** The name is a DNS label where it can be one. */
-const maxNameLength = 63;
 
 export interface DeclaredService {
   readonly spec: ServiceSpec;
@@ -26,8 +23,8 @@ export interface DeclaredService {
 /** Reads one service. What could not be read is already among the findings and stands as its default. */
 export function readService(reader: ValueReader, entry: TreeEntry, path: string): DeclaredService | undefined {
   const { key: name, at, value: node } = entry;
-  if (!/^[a-zA-Z0-9._-]+$/u.test(name) || name.length > maxNameLength) {
-    const rule = `letters, digits, ".", "_" and "-", ${String(maxNameLength)} at the most`;
+  if (!/^[a-zA-Z0-9][a-zA-Z0-9._-]*$/u.test(name) || name.length > maxNameLength) {
+    const rule = `letters, digits, ".", "_" and "-", begins with one of the first two, and has at most ${String(maxNameLength)} of them`;
     reader.problem(at, path, `a service's name consists of ${rule}`);
   }
   if (node.kind === 'scalar' && node.value === null) {
@@ -139,7 +136,7 @@ function readStopGracePeriod(reader: ValueReader, node: TreeNode | undefined, pa
   if (text === undefined) return defaultStopGracePeriodMs;
   const ms = parseDurationMs(text);
   if (ms !== undefined && ms <= maxStopGracePeriodMs) return ms;
-  const message = ms === undefined ? `expected ${expected}, found ${quoteFound(node, text)}` : 'longer than 24h';
+  const message = ms === undefined ? `expected ${expected}, found ${quoteFound(node, text)}` : 'longer than 1h';
   reader.problem(node, path, message);
   return defaultStopGracePeriodMs;
 }

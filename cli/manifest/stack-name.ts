@@ -1,7 +1,6 @@
-/** A stack's name: of lower-case letters, digits, `_` and `-`, starting with a letter or a digit, as Compose's projects. */
+import { maxNameLength } from '../../proto/domain/validate.ts';
 
-/** It is part of keys, of container names and of DNS names. */
-const maxNameLength = 63;
+/** A stack's name: of lower-case letters, digits, `_` and `-`, starting with a letter or a digit, as Compose's projects. */
 
 export const stackNameRule =
   `a stack's name consists of lower-case letters, digits, "_" and "-", starts with a letter or a digit, ` +

@@ -32,7 +32,7 @@ type Complete<T> = T extends WireLong
         ? T
         : { [K in Exclude<keyof T, Virtual>]-?: Complete<NonNullable<T[K]>> | null };
 
-/** A message to be sent, with no field forgotten; null is absent, and 64-bit integers are numbers, as the writer takes them. */
+/** A message to be sent, no field forgotten: null is absent, 64-bit integers are numbers, as the writer takes them. */
 export type Sent<N extends MessageName> = Complete<Properties<N>>;
 
 /** A message as decoded. Message fields may be null, whatever the type says: read them with `required`. */
@@ -43,15 +43,22 @@ export type WireLong = frota.v1.Task['createdAtMs'];
 
 /** Between values and bytes. `decode` throws FrotaError `corrupt`, `encode` FrotaError `invalid`. */
 export interface Codec<T> {
-  encode(this: void, value: T): Uint8Array;
-  decode(this: void, bytes: Uint8Array): T;
+  // Methods, not function properties, so that a list of codecs of all types can be a list of `Codec<unknown>`.
+  encode(value: T): Uint8Array;
+  decode(bytes: Uint8Array): T;
+}
+
+/** A codec whose two functions may also be taken from it and used alone. */
+export interface MessageCodec<T> {
+  readonly encode: (value: T) => Uint8Array;
+  readonly decode: (bytes: Uint8Array) => T;
 }
 
 export function messageCodec<T, N extends MessageName>(
   name: N,
   toWire: (value: T) => Sent<N>,
   fromWire: (wire: Received<N>) => T,
-): Codec<T> {
+): MessageCodec<T> {
   // The map of classes is keyed by name, which TypeScript cannot follow through a generic index.
   const message = frota.v1[name] as unknown as {
     encode(message: Sent<N>): { finish(): Uint8Array };

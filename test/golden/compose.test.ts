@@ -24,7 +24,7 @@ describe('what people see', () => {
     const notices = result.notices.map((notice) => `${problemText(notice)}\n`).join('');
     await expect(notices).toMatchFileSnapshot('compose/everything.notices.txt');
     const spec = result.kind === 'ok' ? result.spec : result.problems;
-    await expect(`${JSON.stringify(spec, null, 2)}\n`).toMatchFileSnapshot('compose/everything.json');
+    await expect(`${JSON.stringify(spec, null, 2)}\n`).toMatchFileSnapshot('compose/everything.spec.txt');
   });
 
   it('every kind of problem, shown in its line', async () => {

@@ -97,9 +97,16 @@ describe('apply --wait', () => {
   });
 
   it('ends when somebody removes the stack', async () => {
-    line.control.watches = [[progress({ declared: false, converged: false })]];
+    line.control.watches = [[starting, progress({ declared: false, converged: false })]];
     expect(await line.run('apply', '--wait')).toBe(1);
     expect(line.err).toContain('stack hello was removed while this command waited for it');
+  });
+
+  it('does not take a controller that trails its own answer for a removal', async () => {
+    const notYet = progress({ declared: false, version: 0, services: [], tasks: [] });
+    const unknown = new FrotaError('not-found', 'no stack hello');
+    line.control.watches = [[unknown], [notYet, progress({ version: 2 })]];
+    expect(await line.run('apply', '--wait')).toBe(0);
   });
 
   it('ends when the person stops waiting', async () => {

@@ -188,7 +188,7 @@ describe('user, working_dir and stop_grace_period', () => {
     ['stop_grace_period: "0"', 0],
     ['stop_grace_period: 1.5s', 1500],
     ['stop_grace_period: 500ms', 500],
-    ['stop_grace_period: 2h', 7_200_000],
+    ['stop_grace_period: 1h', 3_600_000],
     ['stop_grace_period: 10us', 1],
   ])('%s', (keys, ms) => {
     expect(loadWeb(keys).template.stopGracePeriodMs).toBe(ms);
@@ -198,7 +198,9 @@ describe('user, working_dir and stop_grace_period', () => {
     ['stop_grace_period: 10', 'expected a duration such as "10s" or "1m30s", found the number 10'],
     ['stop_grace_period: "10"', 'found the string "10"'],
     ['stop_grace_period: -1s', 'found the string "-1s"'],
-    ['stop_grace_period: 25h', 'longer than 24h'],
+    ['stop_grace_period: 61m', 'longer than 1h'],
+    ['user: a b', '4:5 services.web.user: "a b" is no user'],
+    [`labels: {a.b: ${'x'.repeat(17_000)}}`, '4:5 services.web.labels: the value of label a.b takes 17000 bytes'],
     ['user: 1000', '4:11 services.web.user: expected a string, found the number 1000; write "1000" in quotes'],
     ['working_dir: srv', 'expected an absolute path, found "srv"; write "/srv"'],
   ])('%s is refused', (keys, message) => {

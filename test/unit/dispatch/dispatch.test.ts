@@ -1,0 +1,120 @@
+import { createHash } from 'node:crypto';
+import { describe, expect, it, vi } from 'vitest';
+import { createDispatch } from '../../../controller/dispatch/dispatch.ts';
+import type { DispatchPorts } from '../../../controller/dispatch/dispatch.ts';
+import type { Snapshot } from '../../../controller/plan/snapshot.ts';
+import { monoMs, wallMs } from '../../../proto/base/clock.ts';
+import { silentLogger } from '../../../proto/base/log.ts';
+import { reviseUnit } from '../../../proto/codec/assignment.ts';
+import type { AgentMessage, ControllerMessage } from '../../../proto/codec/dispatch.ts';
+import { createOutbox } from '../../../proto/rpc/outbox.ts';
+import { aFacts, aNode, aSnapshot, aTask } from '../../builders/domain.ts';
+
+const sha256Hex = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
+const hello = (held: { key: string; revision: string }[] = []): AgentMessage => ({
+  kind: 'hello',
+  facts: aFacts('id-n1'),
+  bootId: new Uint8Array(16),
+  held,
+});
+
+function world(first: Snapshot) {
+  let snapshot = first;
+  const stored: string[] = [];
+  const ports: DispatchPorts = {
+    snapshot: () => snapshot,
+    revise: (unit) => reviseUnit(unit, sha256Hex),
+    storeStatuses: (statuses) => Promise.resolve(void stored.push(...statuses.map((status) => status.taskId))),
+    rememberStatus: () => undefined,
+    storeFacts: () => Promise.resolve(),
+    welcome: () => ({ epoch: 1, livenessKey: new Uint8Array(32), livenessPort: 7402, heartbeatIntervalMs: 200 }),
+    clock: { now: () => ({ monoMs: monoMs(0), wallMs: wallMs(1_000) }) },
+    logger: silentLogger,
+  };
+  const dispatch = createDispatch(ports);
+  return {
+    stored,
+    dispatch,
+    become: (next: Snapshot) => {
+      snapshot = next;
+      dispatch.changed();
+    },
+    connect: (held?: { key: string; revision: string }[]) => {
+      const abort = new AbortController();
+      const incoming = createOutbox<AgentMessage>(100, abort.signal);
+      incoming.push(hello(held));
+      const received: ControllerMessage[] = [];
+      const done = (async () => {
+        for await (const message of dispatch.serve('id-n1', incoming, abort.signal)) received.push(message);
+      })();
+      return { incoming, received, done, abort };
+    },
+  };
+}
+
+const base = () => aSnapshot({ nodes: [aNode('n1')] });
+const withTask = () => aSnapshot({ nodes: [aNode('n1')], tasks: [aTask({ nodeId: 'id-n1' })] });
+
+describe('dispatch', () => {
+  it('sends what the node lacks, says synced, then only what changes', async () => {
+    const { become, connect } = world(base());
+    const session = connect();
+    await vi.waitFor(() => {
+      expect(session.received.map((message) => message.kind)).toEqual(['welcome', 'unit', 'unit', 'synced']);
+    });
+    become(withTask());
+    await vi.waitFor(() => {
+      expect(session.received).toHaveLength(5);
+    });
+    expect(session.received[4]).toMatchObject({ kind: 'unit', key: 'tasks' });
+    become(withTask());
+    await new Promise((resolve) => setTimeout(resolve, 10));
+    expect(session.received).toHaveLength(5);
+    session.abort.abort();
+    await session.done;
+  });
+
+  it('sends nothing that is held already, also from another controller, and removes what is held in vain', async () => {
+    const first = world(withTask()).connect();
+    await vi.waitFor(() => {
+      expect(first.received.at(-1)?.kind).toBe('synced');
+    });
+    const held = first.received.flatMap((message) => message.kind === 'unit' ? [{ key: message.key, revision: message.unit.revision }] : []); // prettier-ignore
+    const second = world(withTask()).connect([...held, { key: 'service:old/one', revision: 'x' }]);
+    await vi.waitFor(() => {
+      expect(second.received.map((message) => message.kind)).toEqual(['welcome', 'removed', 'synced']);
+    });
+    for (const session of [first, second]) session.abort.abort();
+    await Promise.all([first.done, second.done]);
+  });
+
+  it('acknowledges reports after they are stored', async () => {
+    const { stored, connect } = world(withTask());
+    const session = connect();
+    session.incoming.push({
+      kind: 'statuses',
+      sequence: 7,
+      reports: [{ taskId: aTask().id, state: 'running', health: 'none', sinceAgoMs: 0 }],
+    });
+    await vi.waitFor(() => {
+      expect(session.received.at(-1)).toEqual({ kind: 'ack', sequence: 7 });
+    });
+    expect(stored).toEqual([aTask().id]);
+    session.abort.abort();
+    await session.done;
+  });
+
+  it('ends an earlier session of the same node, and refuses nodes that are not of the cluster', async () => {
+    const { connect, dispatch } = world(base());
+    const first = connect();
+    await vi.waitFor(() => {
+      expect(first.received.at(-1)?.kind).toBe('synced');
+    });
+    const second = connect();
+    await first.done;
+    const stranger = dispatch.serve('x', createOutbox<AgentMessage>(1, second.abort.signal), second.abort.signal);
+    await expect(stranger[Symbol.asyncIterator]().next()).rejects.toThrow(/no longer part of the cluster/);
+    second.abort.abort();
+    await second.done;
+  });
+});

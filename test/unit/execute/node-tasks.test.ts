@@ -1,0 +1,156 @@
+import { describe, expect, it, vi } from 'vitest';
+import { NodeTasks } from '../../../agent/execute/node-tasks.ts';
+import { FrotaError } from '../../../proto/base/errors.ts';
+import { assignedTask, fakeHost } from '../../fakes/agent-ports.ts';
+import type { FakeHost } from '../../fakes/agent-ports.ts';
+
+const states = (host: FakeHost): string[] => host.statuses.map((status) => status.state);
+const lastState = (host: FakeHost): string | undefined => host.statuses.at(-1)?.state;
+
+async function started(host: FakeHost): Promise<NodeTasks> {
+  const tasks = new NodeTasks(host.ports);
+  await tasks.adopt([]);
+  tasks.confirm();
+  return tasks;
+}
+
+describe('NodeTasks', () => {
+  it('takes a task from accepted to running, durably accepted first', async () => {
+    const host = fakeHost();
+    const tasks = await started(host);
+    await tasks.assign([assignedTask('a')]);
+    await vi.waitFor(() => {
+      expect(lastState(host)).toBe('running');
+    });
+    expect(host.calls[0]).toBe('put');
+    expect(host.calls.filter((call) => call !== 'put')).toEqual(['ensure', 'attach', 'create', 'start']);
+    expect([...new Set(states(host))]).toEqual(['accepted', 'preparing', 'ready', 'starting', 'running']);
+    expect(host.statuses.at(-1)).toMatchObject({ address: '10.64.0.2', startedAtMs: 7, health: 'none' });
+    await tasks.close();
+    expect(host.containers.size).toBe(1);
+  });
+
+  it('starts nothing before a controller has confirmed', async () => {
+    const host = fakeHost();
+    const tasks = new NodeTasks(host.ports);
+    await tasks.adopt([]);
+    await tasks.assign([assignedTask('a')]);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    expect(lastState(host)).toBe('accepted');
+    tasks.confirm();
+    await vi.waitFor(() => {
+      expect(lastState(host)).toBe('running');
+    });
+    await tasks.close();
+  });
+
+  it('tells a failed step as the reason, and leaves nothing', async () => {
+    const host = fakeHost();
+    host.failing.set('create', new FrotaError('invalid', 'exec "nope" not found in image'));
+    const tasks = await started(host);
+    await tasks.assign([assignedTask('a')]);
+    await vi.waitFor(() => {
+      expect(lastState(host)).toBe('rejected');
+      expect(host.attachments.size).toBe(0);
+    });
+    expect(host.statuses.at(-1)?.reason).toBe('exec "nope" not found in image');
+    await tasks.close();
+  });
+
+  it('tells an exit with its code and last output, and keeps the record until the task is dropped', async () => {
+    const host = fakeHost();
+    const tasks = await started(host);
+    await tasks.assign([assignedTask('a')]);
+    await vi.waitFor(() => {
+      expect(lastState(host)).toBe('running');
+    });
+    host.exit('a', 3);
+    await vi.waitFor(() => {
+      expect(lastState(host)).toBe('failed');
+      expect(host.containers.size).toBe(0);
+    });
+    expect(host.statuses.at(-1)).toMatchObject({
+      exitCode: 3,
+      reason: 'exited with code 3; its last output: last words',
+    });
+    expect(host.records.has('tasks/a')).toBe(true);
+    await tasks.assign([]);
+    await vi.waitFor(() => {
+      expect(host.records.has('tasks/a')).toBe(false);
+    });
+    expect(tasks.statuses()).toEqual([]);
+    await tasks.close();
+  });
+
+  it('stops with the image’s signal, then SIGKILL after the grace period', async () => {
+    const host = fakeHost();
+    const tasks = await started(host);
+    await tasks.assign([assignedTask('a')]);
+    await vi.waitFor(() => {
+      expect(lastState(host)).toBe('running');
+    });
+    await tasks.assign([assignedTask('a', { desired: 'shutdown' })]);
+    await vi.waitFor(() => {
+      expect(lastState(host)).toBe('shutdown');
+    });
+    const kills = host.calls.filter((call) => call.startsWith('kill'));
+    expect(kills).toEqual(['kill SIGQUIT', 'kill SIGKILL']);
+    await tasks.close();
+  });
+
+  it('breaks off a pull that nobody wants any more', async () => {
+    const host = fakeHost();
+    host.pullGate = new Promise(() => undefined);
+    const tasks = await started(host);
+    await tasks.assign([assignedTask('a')]);
+    await vi.waitFor(() => {
+      expect(host.calls).toContain('ensure');
+    });
+    await tasks.assign([]);
+    await vi.waitFor(() => {
+      expect(tasks.statuses()).toEqual([]);
+    });
+    expect(lastState(host)).toBe('shutdown');
+    await tasks.close();
+  });
+
+  it('adopts what runs, reports what vanished, removes what nobody explains', async () => {
+    const host = fakeHost();
+    const first = await started(host);
+    await first.assign([assignedTask('a'), assignedTask('b')]);
+    await vi.waitFor(() => {
+      expect(first.statuses().every((status) => status.state === 'running')).toBe(true);
+    });
+    await first.close();
+    host.containers.delete('b');
+    host.containers.set('stray', { id: 'stray', state: { kind: 'running', pid: 9, startedAtMs: 1 } });
+    const second = new NodeTasks(host.ports);
+    await second.adopt([assignedTask('a'), assignedTask('b')]);
+    await vi.waitFor(() => {
+      const byId = new Map(second.statuses().map((status) => [status.taskId, status]));
+      expect(byId.get('a')).toMatchObject({ state: 'running', startedAtMs: 7 });
+      expect(byId.get('b')?.state).toBe('failed');
+      expect(byId.get('b')?.reason).toContain('lost power');
+    });
+    expect(host.containers.has('stray')).toBe(false);
+    expect(host.calls.filter((call) => call === 'start')).toHaveLength(2);
+    await second.close();
+  });
+
+  it('rejects a task it cannot record, because the disk is full', async () => {
+    const host = fakeHost();
+    const tasks = await started(host);
+    host.failing.set('put', new FrotaError('exhausted', 'cannot write: the disk is full'));
+    await tasks.assign([assignedTask('a')]);
+    await vi.waitFor(() => {
+      expect(tasks.statuses()[0]).toMatchObject({ state: 'rejected' });
+    });
+    expect(tasks.statuses()[0]?.reason).toContain('disk is full');
+    host.failing.clear();
+    await tasks.assign([]);
+    await vi.waitFor(() => {
+      expect(tasks.statuses()).toEqual([]);
+    });
+    await tasks.close();
+  });
+});

@@ -1,0 +1,137 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { loadAssignments } from '../../../agent/session/assignments.ts';
+import type { Assignments } from '../../../agent/session/assignments.ts';
+import { startSession, toReport } from '../../../agent/session/session.ts';
+import type { DispatchStream, SessionPorts } from '../../../agent/session/session.ts';
+import { createJournal } from '../../../agent/state/journal.ts';
+import { monoMs, wallMs } from '../../../proto/base/clock.ts';
+import { silentLogger } from '../../../proto/base/log.ts';
+import { createOutbox } from '../../../proto/rpc/outbox.ts';
+import type { Outbox } from '../../../proto/rpc/outbox.ts';
+import type { AgentMessage, ControllerMessage } from '../../../proto/codec/dispatch.ts';
+import type { TaskStatus } from '../../../proto/domain/task.ts';
+
+interface FakeController {
+  readonly streams: { sent: AgentMessage[]; say: Outbox<ControllerMessage> }[];
+  readonly open: (signal: AbortSignal) => DispatchStream;
+}
+
+function fakeController(): FakeController {
+  const streams: FakeController['streams'] = [];
+  return {
+    streams,
+    open: (signal) => {
+      const say = createOutbox<ControllerMessage>(100, signal);
+      const sent: AgentMessage[] = [];
+      streams.push({ sent, say });
+      return {
+        send: (message) => {
+          sent.push(message);
+          return Promise.resolve();
+        },
+        messages: say,
+        close: () => {
+          say.close();
+        },
+      };
+    },
+  };
+}
+
+const welcome = (epoch: number): ControllerMessage => ({
+  kind: 'welcome', epoch, nodeId: 'node1', nodeName: 'n1', subnet: '10.64.0.0/24',
+  livenessKey: new Uint8Array(32), livenessPort: 7402, heartbeatIntervalMs: 200,
+}); // prettier-ignore
+
+const running: TaskStatus = { taskId: 'a', state: 'running', health: 'none', sinceMs: 900, startedAtMs: 800 };
+
+describe('session', () => {
+  let folder = '';
+  let assignments: Assignments;
+  beforeEach(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'ft-session-'));
+    assignments = await loadAssignments(createJournal(folder, silentLogger));
+  });
+  afterEach(() => rm(folder, { recursive: true, force: true }));
+
+  const ports = (controller: FakeController, over: Partial<SessionPorts> = {}): SessionPorts => ({
+    open: controller.open,
+    assignments,
+    bootId: new Uint8Array(16),
+    facts: () =>
+      Promise.resolve({
+        nodeId: 'node1', address: '10.0.0.1', livenessPort: 7403, capacity: { cpuMillis: 1, memoryBytes: 1 },
+        architecture: 'amd64', os: 'linux', agentVersion: '0',
+      }), // prettier-ignore
+    statuses: () => [running],
+    onWelcome: () => Promise.resolve(),
+    onUnit: () => Promise.resolve(),
+    onSynced: () => Promise.resolve(),
+    clock: { now: () => ({ monoMs: monoMs(0), wallMs: wallMs(1_000) }) },
+    random: () => 0,
+    logger: silentLogger,
+    ...over,
+  });
+
+  it('says hello, is told what to have, tells everything it has, and says so again on the next stream', async () => {
+    const controller = fakeController();
+    const units: string[] = [];
+    const session = startSession(ports(controller, { onUnit: (key) => Promise.resolve(void units.push(key)) }));
+    await vi.waitFor(() => {
+      expect(controller.streams[0]?.sent[0]).toMatchObject({ kind: 'hello', held: [] });
+    });
+    const first = controller.streams[0];
+    first?.say.push(welcome(3));
+    first?.say.push({ kind: 'unit', key: 'tasks', unit: { revision: 'r1', unit: { kind: 'tasks', tasks: [] } } });
+    await vi.waitFor(() => {
+      expect(first?.sent[1]).toMatchObject({ kind: 'statuses', sequence: 1 });
+      expect(units).toEqual(['tasks']);
+    });
+    first?.say.close();
+    await vi.waitFor(() => {
+      expect(controller.streams[1]?.sent[0]).toMatchObject({ kind: 'hello', held: [{ key: 'tasks', revision: 'r1' }] });
+    });
+    await session.close();
+  });
+
+  it('refuses a controller of an older epoch', async () => {
+    await assignments.welcome({ nodeId: 'node1', nodeName: 'n1', subnet: '10.64.0.0/24', epoch: 5 });
+    const controller = fakeController();
+    const session = startSession(ports(controller));
+    await vi.waitFor(() => {
+      expect(controller.streams.length).toBe(1);
+    });
+    controller.streams[0]?.say.push(welcome(4));
+    controller.streams[0]?.say.push({
+      kind: 'unit',
+      key: 'tasks',
+      unit: { revision: 'r', unit: { kind: 'tasks', tasks: [] } },
+    });
+    await vi.waitFor(() => {
+      expect(controller.streams.length).toBeGreaterThan(1);
+    });
+    expect(assignments.tasks()).toBeUndefined();
+    expect(assignments.self()?.epoch).toBe(5);
+    await session.close();
+  });
+
+  it('keeps units across a restart, and forgets those that were removed', async () => {
+    await assignments.put('tasks', { revision: 'r1', unit: { kind: 'tasks', tasks: [] } });
+    await assignments.put('service:a/b', {
+      revision: 'r2',
+      unit: { kind: 'service', stack: 'a', name: 'b', vip: '10.80.0.1', ports: [], endpoints: [] },
+    });
+    await assignments.remove('tasks');
+    const again = await loadAssignments(createJournal(folder, silentLogger));
+    expect(again.held()).toEqual([{ key: 'service:a/b', revision: 'r2' }]);
+    expect(again.services()).toHaveLength(1);
+  });
+
+  it('turns times into durations, never negative', () => {
+    expect(toReport(running, 1_000)).toMatchObject({ sinceAgoMs: 100, startedAgoMs: 200 });
+    expect(toReport(running, 100)).toMatchObject({ sinceAgoMs: 0, startedAgoMs: 0 });
+  });
+});
