@@ -27,7 +27,7 @@ import type { Credentials } from './session/credentials.ts';
 import { createJournal } from './state/journal.ts';
 import type { Journal } from './state/journal.ts';
 
-/** Certificates live for a day; looking this often renews them close to half of it. */
+/** Certificates live for months and are renewed from half of that on; this often is close enough. */
 const renewalCheckMs = 10 * 60 * 1000;
 /** A rule or route that somebody took away is put back within this time. */
 const repairIntervalMs = 30_000;

@@ -73,6 +73,30 @@ export function upsertContext(folder: string, name: string, context: ClusterCont
   }));
 }
 
+/**
+ * A context as a controller writes it at its first start (`admin-context.json`).
+ * @throws FrotaError `not-found` when there is no such file, `invalid` when it holds something else
+ */
+export async function readContextFile(path: string): Promise<ClusterContext> {
+  let text: string;
+  try {
+    text = await readFile(path, 'utf8');
+  } catch (thrown) {
+    throw new FrotaError('not-found', `can't read a context from ${path}`, { cause: thrown });
+  }
+  const notOne = new FrotaError(
+    'invalid',
+    `${path} holds no context: a controller writes one as DATA/admin-context.json`,
+  );
+  try {
+    const parsed: unknown = JSON.parse(text);
+    if (isContext(parsed)) return parsed;
+  } catch {
+    // The parser's own message quotes the text, which may hold a private key.
+  }
+  throw notOne;
+}
+
 /** No error if there is none of that name. */
 export function removeContext(folder: string, name: string): Promise<void> {
   return changeContexts(folder, (before) => ({

@@ -15,13 +15,13 @@ import { call } from './programs.ts';
 import { readRecord, type ClusterRecord } from './record.ts';
 
 /** Well below the second within which a dead agent or controller must be started again. */
-const pollMs = 150;
+const pollMs = 200;
 /** Delay before each further start of a program that keeps ending; the last one repeats. */
 const restartDelaysMs = [0, 250, 500, 900];
 /** A program that ran this long has recovered: its next end is the first again. */
 const recoveredAfterMs = 5_000;
 /** Routes and log sizes are looked at once in so many rounds, about a second. */
-const slowEvery = 7;
+const slowEvery = 5;
 const agentGraceMs = 10_000;
 
 interface PartState {

@@ -95,8 +95,7 @@ async function up(work: Work): Promise<UpResult> {
     const record = await ensureJoined(work, known, client);
     const agents = partsOf(place, record, process.env).filter((part) => wanted.includes(part.id));
     for (const part of agents) await waitForPart(part, signal);
-    if (options.wait) say(`waiting until ${wanted.join(', ')} are ready`);
-    const states = options.wait ? await waitForNodes(client, agents, signal) : undefined;
+    const states = options.wait ? await waitForNodes(client, agents, say, signal) : undefined;
     if (states !== undefined) for (const id of wanted) await rm(tokenFileOf(place, id), { force: true });
     return describe(work, record, entry, (id) => ({
       name: id,

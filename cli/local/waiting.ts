@@ -91,13 +91,20 @@ function answers(host: string, port: number): Promise<true | undefined> {
 export async function waitForNodes(
   client: ControlClient,
   agents: readonly Part[],
+  say: (line: string) => void,
   signal: AbortSignal,
 ): Promise<ReadonlyMap<string, NodeState>> {
   let seen: ReadonlyMap<string, NodeState> = new Map();
+  let said = '';
   const lagging = (): Part | undefined => agents.find((part) => seen.get(part.id) !== 'ready');
   const look = async (): Promise<ReadonlyMap<string, NodeState> | undefined> => {
     seen = (await readStates(client, signal)) ?? seen;
-    return lagging() === undefined ? seen : undefined;
+    const late = agents.filter((part) => seen.get(part.id) !== 'ready').map((part) => part.id);
+    if (late.length === 0) return seen;
+    const line = `waiting until ${late.join(', ')} ${late.length === 1 ? 'is' : 'are'} ready`;
+    if (line !== said) say(line);
+    said = line;
+    return undefined;
   };
   try {
     return await waitFor('all nodes to be ready', look, { signal, timeoutMs: nodesTimeoutMs, everyMs: nodePollMs });
@@ -105,8 +112,8 @@ export async function waitForNodes(
     const late = lagging();
     if (late === undefined || FrotaError.from(error).code !== 'deadline') throw error;
     const state = seen.get(late.id) ?? 'unknown to the controller';
-    const said = await endOfLog(late.launch.logFile);
-    const message = `node ${late.id} is ${state} after ${nodesTimeoutMs / 1000} s; ${late.launch.logFile} ends with:\n${said}`;
+    const end = await endOfLog(late.launch.logFile);
+    const message = `node ${late.id} is ${state} after ${nodesTimeoutMs / 1000} s; ${late.launch.logFile} ends with:\n${end}`;
     throw new FrotaError('deadline', message, { cause: error });
   }
 }

@@ -7,20 +7,20 @@ export interface Freshness {
   /** The boot id that answered a challenge; absent before the first. */
   readonly bootId?: Uint8Array;
   readonly sequence: number;
-  /** One at a time, so that a flood of foreign boot ids costs one challenge per `challengeForMs`. */
+  /** The same for all unknown boot ids while it lasts: old datagrams sent again can't crowd out the agent's own. */
   readonly challenge?: { readonly nonce: Uint8Array; readonly sentAtMs: MonoMs };
 }
 
 export type Verdict = 'fresh' | 'replayed' | 'challenge';
 
-/** Within this an answer must come, and only then another challenge is sent: a round trip in a bad network. */
-export const challengeForMs = 200;
+/** How long a challenge can be answered: many round trips of a bad network. */
+export const challengeForMs = 2_000;
 
 export const unknownSender: Freshness = { sequence: 0 };
 
 /**
- * `challenge`: send a challenge with `newNonce()`, which the returned freshness remembers. A probe's answer is no subject
- * of this: its nonce alone proves that it is new.
+ * `challenge`: send back the challenge that the returned freshness holds; one datagram for one. A probe's answer is no
+ * subject of this: its nonce alone proves that it is new.
  */
 export function checkFresh(
   known: Freshness,
@@ -39,6 +39,5 @@ export function checkFresh(
     if (open === undefined || !equalBytes(open.nonce, datagram.nonce)) return { verdict: 'replayed', known };
     return { verdict: 'fresh', known: { bootId, sequence } };
   }
-  if (open !== undefined) return { verdict: 'replayed', known };
-  return { verdict: 'challenge', known: { ...known, challenge: { nonce: newNonce(), sentAtMs: nowMs } } };
+  return { verdict: 'challenge', known: { ...known, challenge: open ?? { nonce: newNonce(), sentAtMs: nowMs } } };
 }

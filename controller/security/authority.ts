@@ -23,8 +23,11 @@ const yearMs = 365 * dayMs;
 export const authorityLifetimeMs = 10 * yearMs;
 /** Made anew at each start, kept in memory only; it must not end under a controller that runs for years. */
 export const serverLifetimeMs = 10 * yearMs;
-/** A stolen node key is of use for a day at the most; agents renew at half of it. */
-export const nodeLifetimeMs = dayMs;
+/**
+ * Agents renew at half of it. As long as Swarm's: a cluster that was switched off for weeks comes back without new
+ * tokens, since an expired certificate opens no connection to renew it by.
+ */
+export const nodeLifetimeMs = 90 * dayMs;
 /** People's certificates lie in contexts on their machines and are not renewed by themselves. */
 export const personLifetimeMs = yearMs;
 /** Clocks of machines differ: a certificate is valid a little before it was made. */

@@ -23,35 +23,43 @@ export async function sendAll(
   signal: AbortSignal,
 ): Promise<void> {
   const iterator = replies[Symbol.asyncIterator]();
-  const aborted = abortOf(signal);
+  const leaving = watchAbort(signal);
   try {
     for (;;) {
       // The handler may be waiting for something that never comes; the caller's leaving must not wait for it.
-      const next = await Promise.race([iterator.next(), aborted.promise]);
+      const next = await leaving.orAbort(iterator.next());
       if (next.done === true) return;
       if (!call.write(asBuffer(method.reply.encode(next.value)))) {
-        await Promise.race([once(call, 'drain', { signal }), aborted.promise]);
+        await leaving.orAbort(once(call, 'drain', { signal }));
       }
     }
   } finally {
-    aborted.dispose();
+    leaving.dispose();
     // Not awaited: a generator that hangs in an await of its own answers only when that ends.
     iterator.return?.().then(undefined, () => undefined);
   }
 }
 
-function abortOf(signal: AbortSignal): { promise: Promise<never>; dispose: () => void } {
-  let dispose = (): void => undefined;
-  const promise = new Promise<never>((_resolve, reject) => {
-    const onAbort = (): void => {
-      reject(FrotaError.from(signal.reason, 'cancelled'));
-    };
-    dispose = () => {
+/**
+ * One listener for the whole stream. A `Promise.race` against one long-lived promise would leave a reaction behind for
+ * every message, and a session lives for months.
+ */
+function watchAbort(signal: AbortSignal): { orAbort: <T>(work: Promise<T>) => Promise<T>; dispose: () => void } {
+  let rejectCurrent: (reason: unknown) => void = () => undefined;
+  const reason = (): FrotaError => FrotaError.from(signal.reason, 'cancelled');
+  const onAbort = (): void => {
+    rejectCurrent(reason());
+  };
+  signal.addEventListener('abort', onAbort, { once: true });
+  return {
+    orAbort: (work) =>
+      new Promise((resolve, reject) => {
+        rejectCurrent = reject;
+        work.then(resolve, reject);
+        if (signal.aborted) reject(reason());
+      }),
+    dispose: () => {
       signal.removeEventListener('abort', onAbort);
-    };
-    if (signal.aborted) onAbort();
-    else signal.addEventListener('abort', onAbort, { once: true });
-  });
-  promise.catch(() => undefined);
-  return { promise, dispose };
+    },
+  };
 }

@@ -25,7 +25,9 @@ export function summaryText({ up, nodes, services, program, page }: Summary): st
     `Cluster ${up.name}: controller ${up.controller}, registry ${up.registry}`,
     '',
     'Nodes',
-    ...columns(nodes.map((node) => [node.name, node.address, node.state, `${node.tasks} tasks`])),
+    ...columns(
+      nodes.map((node) => [node.name, node.address, node.state, node.tasks === 1 ? '1 task' : `${node.tasks} tasks`]),
+    ),
     '',
     'Services',
     ...columns(

@@ -14,7 +14,7 @@ import {
   renewCredentials,
 } from '../../../agent/session/credentials.ts';
 import type { Credentials, JoinOptions } from '../../../agent/session/credentials.ts';
-import { loadOrCreateAuthority } from '../../../controller/security/authority.ts';
+import { nodeLifetimeMs, loadOrCreateAuthority } from '../../../controller/security/authority.ts';
 import type { Authority } from '../../../controller/security/authority.ts';
 import { requireRole } from '../../../controller/security/roles.ts';
 import { consumeToken, issueToken } from '../../../controller/security/tokens.ts';
@@ -211,15 +211,15 @@ describe('stored credentials', () => {
   test('are due from half of their life on, and expire', async () => {
     const credentials = await joinCluster(optionsOf(await newToken()));
     const hour = 3600_000;
-    expect(renewalDue(credentials, Date.now() + 11 * hour)).toBe(false);
-    expect(renewalDue(credentials, Date.now() + 13 * hour)).toBe(true);
-    expect(isExpired(credentials, Date.now() + 23 * hour)).toBe(false);
-    expect(isExpired(credentials, Date.now() + 25 * hour)).toBe(true);
+    expect(renewalDue(credentials, Date.now() + nodeLifetimeMs / 2 - hour)).toBe(false);
+    expect(renewalDue(credentials, Date.now() + nodeLifetimeMs / 2 + hour)).toBe(true);
+    expect(isExpired(credentials, Date.now() + nodeLifetimeMs - hour)).toBe(false);
+    expect(isExpired(credentials, Date.now() + nodeLifetimeMs + hour)).toBe(true);
   });
 
   test('an expired node joins anew with a token', async () => {
     const credentials = await joinCluster(optionsOf(await newToken()));
-    const later = Date.now() + 25 * 3600_000;
+    const later = Date.now() + nodeLifetimeMs + 3600_000;
     await expect(joinCluster(optionsOf('', { nowMs: later }))).rejects.toThrow(withCode('invalid'));
     const again = await joinCluster(optionsOf(await newToken(), { nowMs: later }));
     expect(again.key).not.toBe(credentials.key);

@@ -1,0 +1,86 @@
+/**
+ * Probes of one silent node, through a socket that is connected to it: only then does the kernel hand over the ICMP
+ * "port unreachable" that tells a living host without an agent from a dead one.
+ */
+import { randomBytes } from 'node:crypto';
+import { createSocket } from 'node:dgram';
+import { isIPv6 } from 'node:net';
+import { equalBytes, nonceBytes } from '../../proto/codec/datagram.ts';
+
+export interface Prober {
+  readonly address: string;
+  readonly port: number;
+  /** Whether the nonce is one of the last probes', which proves that its answer is new. Each counts once. */
+  takeNonce(nonce: Uint8Array): boolean;
+  close(): void;
+}
+
+export interface ProberEvents {
+  /** The sealed probe to send. */
+  readonly seal: (nonce: Uint8Array) => Uint8Array;
+  readonly sent: () => void;
+  readonly refused: () => void;
+  /** Everything that arrives, unchecked. */
+  readonly message: (bytes: Uint8Array) => void;
+  /** Until the next probe, ms. */
+  readonly intervalMs: () => number;
+}
+
+/** Answers to older probes than these come too late to matter. */
+const maxNonces = 64;
+
+export function startProber(address: string, port: number, events: ProberEvents): Prober {
+  const socket = createSocket(isIPv6(address) ? 'udp6' : 'udp4');
+  const nonces: Uint8Array[] = [];
+  let timer: NodeJS.Timeout | undefined;
+  let closed = false;
+
+  function failed(error: NodeJS.ErrnoException): void {
+    // Everything else (no route, link down) is what silence looks like from here.
+    if (error.code === 'ECONNREFUSED' && !closed) events.refused();
+  }
+
+  function probe(): void {
+    if (closed) return;
+    const nonce = new Uint8Array(randomBytes(nonceBytes));
+    nonces.push(nonce);
+    if (nonces.length > maxNonces) nonces.shift();
+    socket.send(events.seal(nonce), (error) => {
+      if (error !== null) failed(error);
+    });
+    events.sent();
+    timer = setTimeout(probe, events.intervalMs());
+  }
+
+  socket.on('error', failed);
+  socket.on('message', events.message);
+  socket.connect(port, address, (error?: Error) => {
+    // Without a route there is nothing to send on; the probes count as sent all the same, or nothing would ever be judged.
+    if (error === undefined || closed) {
+      probe();
+      return;
+    }
+    const count = (): void => {
+      if (closed) return;
+      events.sent();
+      timer = setTimeout(count, events.intervalMs());
+    };
+    count();
+  });
+
+  return {
+    address,
+    port,
+    takeNonce: (nonce) => {
+      const index = nonces.findIndex((known) => equalBytes(known, nonce));
+      if (index !== -1) nonces.splice(index, 1);
+      return index !== -1;
+    },
+    close: () => {
+      if (closed) return;
+      closed = true;
+      clearTimeout(timer);
+      socket.close();
+    },
+  };
+}

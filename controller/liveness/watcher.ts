@@ -1,0 +1,148 @@
+/** All nodes together: datagrams in, judgements out. Runs in the worker; the sockets and the clock are the caller's. */
+import { createHmac, randomBytes } from 'node:crypto';
+import type { MonoMs } from '../../proto/base/clock.ts';
+import { bootIdBytes, nonceBytes, noNonce, openDatagram, sealDatagram } from '../../proto/codec/datagram.ts';
+import type { Datagram, Mac } from '../../proto/codec/datagram.ts';
+import { checkFresh, unknownSender } from './freshness.ts';
+import type { Freshness } from './freshness.ts';
+import { judge, newRecord, probeEveryMs } from './judge.ts';
+import type { JudgeInput, NodeRecord } from './judge.ts';
+import type { StateChange, WatchedNode } from './messages.ts';
+import { startProber } from './prober.ts';
+import type { Prober } from './prober.ts';
+import type { LivenessSettings } from './settings.ts';
+
+export interface Watcher {
+  setNodes(nodes: readonly WatchedNode[]): void;
+  /** A datagram; `reply` sends bytes back to where it came from. */
+  receive(bytes: Uint8Array, reply: (bytes: Uint8Array) => void): void;
+  /** This thread stood still. */
+  ownStall(durationMs: number): void;
+  tick(): void;
+  close(): void;
+}
+
+export interface WatcherPorts {
+  readonly settings: LivenessSettings;
+  readonly nowMs: () => MonoMs;
+  readonly wallNowMs: () => number;
+  readonly changed: (change: StateChange) => void;
+}
+
+interface Watched {
+  node: WatchedNode;
+  mac: Mac;
+  record: NodeRecord;
+  freshness: Freshness;
+  prober?: Prober | undefined;
+}
+
+/** There is one epoch of keys until keys can be renewed. */
+const currentKeyEpoch = 1;
+
+export function createWatcher({ settings, nowMs, wallNowMs, changed }: WatcherPorts): Watcher {
+  const watched = new Map<string, Watched>();
+  const bootId = new Uint8Array(randomBytes(bootIdBytes));
+  let sequence = 0;
+
+  function seal(to: Watched, type: 'challenge' | 'probe', nonce: Uint8Array): Uint8Array {
+    sequence += 1;
+    const { nodeId } = to.node;
+    const said = { type, nodeId, keyEpoch: currentKeyEpoch, bootId, sequence, nonce, restarting: false, stalledMs: 0 };
+    return sealDatagram(said, to.mac);
+  }
+
+  function apply(one: Watched, input: JudgeInput): void {
+    const before = one.record;
+    one.record = judge(before, input, settings);
+    const { state, reason } = one.record;
+    if (state !== undefined && (state !== before.state || reason !== before.reason)) {
+      // The record's time is monotonic; people are told the wall time of the same instant.
+      const sinceMs = wallNowMs() - (nowMs() - one.record.sinceMs);
+      changed({ nodeId: one.node.nodeId, state, sinceMs, ...(reason === undefined ? {} : { reason }) });
+    }
+    keepProbing(one);
+  }
+
+  function keepProbing(one: Watched): void {
+    const { address, livenessPort } = one.node;
+    const stale = one.prober !== undefined && (one.prober.address !== address || one.prober.port !== livenessPort);
+    const wanted = probeEveryMs(one.record, settings) !== undefined && probeable(one.node);
+    if (!wanted || stale) {
+      one.prober?.close();
+      one.prober = undefined;
+    }
+    if (!wanted || one.prober !== undefined) return;
+    one.prober = startProber(address, livenessPort, {
+      seal: (nonce) => seal(one, 'probe', nonce),
+      sent: () => {
+        apply(one, { kind: 'probe-sent', atMs: nowMs() });
+      },
+      refused: () => {
+        apply(one, { kind: 'refused', atMs: nowMs() });
+      },
+      message: (bytes) => {
+        receive(bytes, () => undefined);
+      },
+      intervalMs: () => probeEveryMs(one.record, settings) ?? settings.slowProbeIntervalMs,
+    });
+  }
+
+  function heard(one: Watched, { restarting, stalledMs }: Datagram): void {
+    apply(one, { kind: 'heard', atMs: nowMs(), restarting, stalledMs });
+  }
+
+  function receive(bytes: Uint8Array, reply: (bytes: Uint8Array) => void): void {
+    const opened = openDatagram(bytes, (nodeId, keyEpoch) =>
+      keyEpoch === currentKeyEpoch ? watched.get(nodeId)?.mac : undefined,
+    );
+    const one = opened.kind === 'accepted' ? watched.get(opened.datagram.nodeId) : undefined;
+    if (opened.kind === 'refused' || one === undefined) return;
+    const { datagram } = opened;
+    if (datagram.type === 'probe-answer') {
+      if (one.prober?.takeNonce(datagram.nonce) === true) heard(one, datagram);
+      return;
+    }
+    if (datagram.type !== 'heartbeat' && datagram.type !== 'challenge-answer') return;
+    const newNonce = (): Uint8Array => new Uint8Array(randomBytes(nonceBytes));
+    const { verdict, known } = checkFresh(one.freshness, datagram, nowMs(), newNonce);
+    one.freshness = known;
+    if (verdict === 'fresh') heard(one, datagram);
+    else if (verdict === 'challenge') reply(seal(one, 'challenge', known.challenge?.nonce ?? noNonce()));
+  }
+
+  return {
+    setNodes: (nodes) => {
+      const wanted = new Set(nodes.map(({ nodeId }) => nodeId));
+      for (const [nodeId, { prober }] of watched) {
+        if (wanted.has(nodeId)) continue;
+        prober?.close();
+        watched.delete(nodeId);
+      }
+      for (const node of nodes) {
+        const known = watched.get(node.nodeId);
+        const mac: Mac = (bytes) => createHmac('sha256', node.key).update(bytes).digest();
+        if (known === undefined) {
+          watched.set(node.nodeId, { node, mac, record: newRecord(nowMs()), freshness: unknownSender });
+        } else {
+          Object.assign(known, { node, mac });
+          keepProbing(known);
+        }
+      }
+    },
+    receive,
+    ownStall: (durationMs) => {
+      for (const one of watched.values()) apply(one, { kind: 'own-stall', atMs: nowMs(), durationMs });
+    },
+    tick: () => {
+      const atMs = nowMs();
+      for (const one of watched.values()) apply(one, { kind: 'tick', atMs, probeable: probeable(one.node) });
+    },
+    close: () => {
+      for (const { prober } of watched.values()) prober?.close();
+      watched.clear();
+    },
+  };
+}
+
+const probeable = (node: WatchedNode): boolean => node.address !== '' && node.livenessPort !== 0;
