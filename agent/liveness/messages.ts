@@ -24,5 +24,4 @@ export type ToWorker =
   | { readonly kind: 'close' };
 
 export type FromWorker =
-  | { readonly kind: 'listening'; readonly port: number }
-  | { readonly kind: 'failed'; readonly message: string };
+  { readonly kind: 'listening'; readonly port: number } | { readonly kind: 'failed'; readonly message: string };

@@ -128,7 +128,8 @@ class LinuxNodeNetwork implements NodeNetwork {
             onLinkBack?.();
           }
           seen = now;
-          settled = result.settled;
+          // What was just restored is not in `now` yet: look once more, or the same loss again would go unseen.
+          settled = result.settled && !result.cameBack;
         }
       } catch (error) {
         settled = false;
@@ -140,9 +141,9 @@ class LinuxNodeNetwork implements NodeNetwork {
 
   async close({ removeAll }: { readonly removeAll: boolean }): Promise<void> {
     this.#closed = true;
-    await this.#services.close();
-    if (!removeAll) return;
     await this.#serial(async () => {
+      await this.#services.close();
+      if (!removeAll) return;
       await this.#links.removeAll();
       await this.#services.removeAll();
       const reading = await readNetwork();

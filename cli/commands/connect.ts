@@ -9,28 +9,43 @@ const callDeadlineMs = 20_000;
 /** Before it answers, the controller asks registries for the digests of all tags. */
 const applyDeadlineMs = 120_000;
 
+/** A supervisor starts a controller that died within a second; a person who types just then should not see an error. */
+const restartGraceMs = 3_000;
+
 /** The gRPC adapter of `Control`. It connects at the first call. @throws FrotaError `invalid` for a damaged context */
 export function connectControl({ addresses, ca, certificate, key }: ClusterContext): Control {
   // The control port is the first; the others serve something else.
   const connection = connect({ addresses: addresses.slice(0, 1), tls: { ca, certificate, key } });
   const client = createClient(controlService, connection);
-  const within = (signal: AbortSignal, deadlineMs = callDeadlineMs): { deadlineMs: number; signal: AbortSignal } => ({
-    deadlineMs,
-    signal,
-  });
+  let ready: Promise<void> | undefined;
+  const connected = (): Promise<void> => (ready ??= connection.ready(restartGraceMs));
+  const ask = async <T>(
+    call: (options: { deadlineMs: number }) => Promise<T>,
+    deadlineMs = callDeadlineMs,
+  ): Promise<T> => {
+    await connected();
+    return answered(call({ deadlineMs }));
+  };
   return {
-    apply: (spec, signal) => answered(client.apply({ spec }, within(signal, applyDeadlineMs))),
-    scale: async (scales, signal) => (await answered(client.scale({ scales }, within(signal)))).services,
-    removeStack: async (stack, signal) => (await answered(client.removeStack({ stack }, within(signal)))).services,
+    apply: (spec, signal) => ask((options) => client.apply({ spec }, { ...options, signal }), applyDeadlineMs),
+    scale: async (scales, signal) =>
+      (await ask((options) => client.scale({ scales }, { ...options, signal }))).services,
+    removeStack: async (stack, signal) =>
+      (await ask((options) => client.removeStack({ stack }, { ...options, signal }))).services,
     listServices: async (stack, signal) => {
       const request = stack === undefined ? {} : { stack };
-      return (await answered(client.listServices(request, within(signal)))).services;
+      return (await ask((options) => client.listServices(request, { ...options, signal }))).services;
     },
-    listTasks: async (filter, signal) => (await answered(client.listTasks(filter, within(signal)))).tasks,
-    listNodes: async (signal) => (await answered(client.listNodes({}, within(signal)))).nodes,
-    watchStack: (stack, signal) => client.watchStack({ stack }, { signal }),
-    createJoinToken: (ttlSeconds, signal) => answered(client.createJoinToken({ ttlSeconds }, within(signal))),
-    version: (signal) => answered(client.getVersion({}, within(signal))),
+    listTasks: async (filter, signal) =>
+      (await ask((options) => client.listTasks(filter, { ...options, signal }))).tasks,
+    listNodes: async (signal) => (await ask((options) => client.listNodes({}, { ...options, signal }))).nodes,
+    watchStack: async function* (stack, signal) {
+      await connected();
+      yield* client.watchStack({ stack }, { signal });
+    },
+    createJoinToken: (ttlSeconds, signal) =>
+      ask((options) => client.createJoinToken({ ttlSeconds }, { ...options, signal })),
+    version: (signal) => ask((options) => client.getVersion({}, { ...options, signal })),
     close: () => {
       connection.close();
     },

@@ -63,7 +63,10 @@ export async function createLivenessJudge(options: LivenessJudgeOptions): Promis
       if (message.kind === 'listening') resolve(message.port);
       else if (message.kind === 'states') take(message.changes);
       else if (message.kind === 'own-stall') {
-        logger.warn({ durationMs: message.durationMs }, 'the liveness thread stood still; that time counts against no node');
+        logger.warn(
+          { durationMs: message.durationMs },
+          'the liveness thread stood still; that time counts against no node',
+        );
       } else {
         const where = `${address}:${String(port)}`;
         const what = `cannot listen for heartbeats on udp ${where}: ${message.message}; choose another with --liveness-listen`;

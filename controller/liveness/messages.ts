@@ -16,9 +16,7 @@ export interface WorkerStart {
   readonly settings: LivenessSettings;
 }
 
-export type ToWorker =
-  | { readonly kind: 'nodes'; readonly nodes: readonly WatchedNode[] }
-  | { readonly kind: 'close' };
+export type ToWorker = { readonly kind: 'nodes'; readonly nodes: readonly WatchedNode[] } | { readonly kind: 'close' };
 
 export interface StateChange {
   readonly nodeId: string;

@@ -42,38 +42,21 @@ const currentKeyEpoch = 1;
 
 export function createWatcher({ settings, nowMs, wallNowMs, changed }: WatcherPorts): Watcher {
   const watched = new Map<string, Watched>();
-  const bootId = new Uint8Array(randomBytes(bootIdBytes));
-  let sequence = 0;
-
-  function seal(to: Watched, type: 'challenge' | 'probe', nonce: Uint8Array): Uint8Array {
-    sequence += 1;
-    const { nodeId } = to.node;
-    const said = { type, nodeId, keyEpoch: currentKeyEpoch, bootId, sequence, nonce, restarting: false, stalledMs: 0 };
-    return sealDatagram(said, to.mac);
-  }
+  const seal = createSealer();
 
   function apply(one: Watched, input: JudgeInput): void {
     const before = one.record;
     one.record = judge(before, input, settings);
-    const { state, reason } = one.record;
-    if (state !== undefined && (state !== before.state || reason !== before.reason)) {
-      // The record's time is monotonic; people are told the wall time of the same instant.
-      const sinceMs = wallNowMs() - (nowMs() - one.record.sinceMs);
-      changed({ nodeId: one.node.nodeId, state, sinceMs, ...(reason === undefined ? {} : { reason }) });
-    }
+    const change = stateChange(before, one.record);
+    // The record's time is monotonic; people are told the wall time of the same instant.
+    const sinceMs = wallNowMs() - (nowMs() - one.record.sinceMs);
+    if (change !== undefined) changed({ nodeId: one.node.nodeId, sinceMs, ...change });
     keepProbing(one);
   }
 
   function keepProbing(one: Watched): void {
-    const { address, livenessPort } = one.node;
-    const stale = one.prober !== undefined && (one.prober.address !== address || one.prober.port !== livenessPort);
-    const wanted = probeEveryMs(one.record, settings) !== undefined && probeable(one.node);
-    if (!wanted || stale) {
-      one.prober?.close();
-      one.prober = undefined;
-    }
-    if (!wanted || one.prober !== undefined) return;
-    one.prober = startProber(address, livenessPort, {
+    if (!updateProber(one, settings) || one.prober !== undefined) return;
+    one.prober = startProber(one.node.address, one.node.livenessPort, {
       seal: (nonce) => seal(one, 'probe', nonce),
       sent: () => {
         apply(one, { kind: 'probe-sent', atMs: nowMs() });
@@ -88,10 +71,6 @@ export function createWatcher({ settings, nowMs, wallNowMs, changed }: WatcherPo
     });
   }
 
-  function heard(one: Watched, { restarting, stalledMs }: Datagram): void {
-    apply(one, { kind: 'heard', atMs: nowMs(), restarting, stalledMs });
-  }
-
   function receive(bytes: Uint8Array, reply: (bytes: Uint8Array) => void): void {
     const opened = openDatagram(bytes, (nodeId, keyEpoch) =>
       keyEpoch === currentKeyEpoch ? watched.get(nodeId)?.mac : undefined,
@@ -100,28 +79,22 @@ export function createWatcher({ settings, nowMs, wallNowMs, changed }: WatcherPo
     if (opened.kind === 'refused' || one === undefined) return;
     const { datagram } = opened;
     if (datagram.type === 'probe-answer') {
-      if (one.prober?.takeNonce(datagram.nonce) === true) heard(one, datagram);
+      if (one.prober?.takeNonce(datagram.nonce) === true) apply(one, heardInput(datagram, nowMs()));
       return;
     }
     if (datagram.type !== 'heartbeat' && datagram.type !== 'challenge-answer') return;
-    const newNonce = (): Uint8Array => new Uint8Array(randomBytes(nonceBytes));
     const { verdict, known } = checkFresh(one.freshness, datagram, nowMs(), newNonce);
     one.freshness = known;
-    if (verdict === 'fresh') heard(one, datagram);
+    if (verdict === 'fresh') apply(one, heardInput(datagram, nowMs()));
     else if (verdict === 'challenge') reply(seal(one, 'challenge', known.challenge?.nonce ?? noNonce()));
   }
 
   return {
     setNodes: (nodes) => {
-      const wanted = new Set(nodes.map(({ nodeId }) => nodeId));
-      for (const [nodeId, { prober }] of watched) {
-        if (wanted.has(nodeId)) continue;
-        prober?.close();
-        watched.delete(nodeId);
-      }
+      forgetOthers(watched, nodes);
       for (const node of nodes) {
         const known = watched.get(node.nodeId);
-        const mac: Mac = (bytes) => createHmac('sha256', node.key).update(bytes).digest();
+        const mac = macWith(node.key);
         if (known === undefined) {
           watched.set(node.nodeId, { node, mac, record: newRecord(nowMs()), freshness: unknownSender });
         } else {
@@ -144,5 +117,58 @@ export function createWatcher({ settings, nowMs, wallNowMs, changed }: WatcherPo
     },
   };
 }
+
+const macWith =
+  (key: Uint8Array): Mac =>
+  (bytes) =>
+    createHmac('sha256', key).update(bytes).digest();
+
+function forgetOthers(watched: Map<string, Watched>, nodes: readonly WatchedNode[]): void {
+  const wanted = new Set(nodes.map(({ nodeId }) => nodeId));
+  for (const [nodeId, { prober }] of watched) {
+    if (wanted.has(nodeId)) continue;
+    prober?.close();
+    watched.delete(nodeId);
+  }
+}
+
+const newNonce = (): Uint8Array => new Uint8Array(randomBytes(nonceBytes));
+
+/** Seals what this controller says, under one boot id and a rising sequence. */
+function createSealer() {
+  const bootId = new Uint8Array(randomBytes(bootIdBytes));
+  let sequence = 0;
+  return (to: Watched, type: 'challenge' | 'probe', nonce: Uint8Array): Uint8Array => {
+    sequence += 1;
+    const { nodeId } = to.node;
+    const said = { type, nodeId, keyEpoch: currentKeyEpoch, bootId, sequence, nonce, restarting: false, stalledMs: 0 };
+    return sealDatagram(said, to.mac);
+  };
+}
+
+/** Closes a prober that is not needed or goes to an old address. @returns whether one is needed. */
+function updateProber(one: Watched, settings: LivenessSettings): boolean {
+  const { address, livenessPort } = one.node;
+  const stale = one.prober !== undefined && (one.prober.address !== address || one.prober.port !== livenessPort);
+  const wanted = probeEveryMs(one.record, settings) !== undefined && probeable(one.node);
+  if (!wanted || stale) {
+    one.prober?.close();
+    one.prober = undefined;
+  }
+  return wanted;
+}
+
+function stateChange(before: NodeRecord, after: NodeRecord): Pick<StateChange, 'state' | 'reason'> | undefined {
+  const { state, reason } = after;
+  if (state === undefined || (state === before.state && reason === before.reason)) return undefined;
+  return { state, ...(reason === undefined ? {} : { reason }) };
+}
+
+const heardInput = ({ restarting, stalledMs }: Datagram, atMs: MonoMs): JudgeInput => ({
+  kind: 'heard',
+  atMs,
+  restarting,
+  stalledMs,
+});
 
 const probeable = (node: WatchedNode): boolean => node.address !== '' && node.livenessPort !== 0;

@@ -62,11 +62,16 @@ socket.bind(port, address, () => {
   tell({ kind: 'listening', port: socket.address().port });
 });
 
+/** Turns of the event loop that a look waits for quiet: a large fleet is never quiet, and must be judged all the same. */
+const maxTurns = 10;
+/** After a stall: each turn reads 32 datagrams, and the fullest buffer must be read. */
+const maxTurnsAfterStall = 1_000;
+
 /** Judges once a whole turn of the event loop has brought nothing more: what waits in the socket was sent in time. */
-function lookWhenRead(stalledMs: number, receivedBefore: number): void {
+function lookWhenRead(stalledMs: number, receivedBefore: number, turns: number): void {
   looking = setImmediate(() => {
-    if (received !== receivedBefore) {
-      lookWhenRead(stalledMs, received);
+    if (received !== receivedBefore && turns > 0) {
+      lookWhenRead(stalledMs, received, turns - 1);
       return;
     }
     looking = undefined;
@@ -84,8 +89,9 @@ const ticking = setInterval(() => {
   lastLook = now;
   if (looking !== undefined && lateMs < settings.ownStallMs) return;
   clearImmediate(looking);
-  // Immediates run after the sockets are read, so that two turns are at least one read.
-  lookWhenRead(lateMs >= settings.ownStallMs ? lateMs : 0, lateMs >= settings.ownStallMs ? -1 : received);
+  // Immediates run after the sockets are read; after a stall at least two turns are waited for.
+  if (lateMs >= settings.ownStallMs) lookWhenRead(lateMs, -1, maxTurnsAfterStall);
+  else lookWhenRead(0, received, maxTurns);
 }, settings.tickMs);
 
 parentPort?.on('message', (message: ToWorker) => {

@@ -32,7 +32,7 @@ export function createChangeFeed(startRevision: number): ChangeFeed {
   let floor = startRevision;
   let bytesHeld = 0;
   let closed = false;
-  const sleepers = new Set<() => void>();
+  const bell = createBell();
 
   const newest = (): number => floor + batches.length;
 
@@ -40,24 +40,6 @@ export function createChangeFeed(startRevision: number): ChangeFeed {
     for (const { bytes } of batches.slice(0, count)) bytesHeld -= bytes;
     batches = batches.slice(count);
     floor += count;
-  }
-
-  function wakeAll(): void {
-    const woken = [...sleepers];
-    sleepers.clear();
-    for (const wake of woken) wake();
-  }
-
-  function changed(signal: AbortSignal): Promise<void> {
-    return new Promise((resolve) => {
-      const wake = (): void => {
-        sleepers.delete(wake);
-        signal.removeEventListener('abort', wake);
-        resolve();
-      };
-      sleepers.add(wake);
-      signal.addEventListener('abort', wake);
-    });
   }
 
   async function* watch(prefix: string, fromRevision: number, signal: AbortSignal): AsyncGenerator<WatchBatch> {
@@ -68,7 +50,7 @@ export function createChangeFeed(startRevision: number): ChangeFeed {
       if (position < floor) throw compacted(position, floor);
       const batch = batches[position - floor]?.batch;
       if (batch === undefined) {
-        await changed(signal);
+        await bell.heard(signal);
         continue;
       }
       position = batch.revision;
@@ -87,7 +69,7 @@ export function createChangeFeed(startRevision: number): ChangeFeed {
       // A tenth more than allowed before trimming: otherwise each batch would move all others.
       if (batches.length > maxHistoryBatches * 1.1) forgetFirst(batches.length - maxHistoryBatches);
       if (bytesHeld > maxHistoryBytes) forgetFirst(Math.ceil(batches.length / 2));
-      wakeAll();
+      bell.ring();
     },
     watch,
     compact: (revision) => {
@@ -99,13 +81,33 @@ export function createChangeFeed(startRevision: number): ChangeFeed {
         );
       }
       if (revision > floor) forgetFirst(revision - floor);
-      wakeAll();
+      bell.ring();
     },
     close: () => {
       closed = true;
       batches = [];
-      wakeAll();
+      bell.ring();
     },
+  };
+}
+
+/** Wakes all that wait; a waiter whose signal aborts wakes too. */
+function createBell() {
+  const sleepers = new Set<() => void>();
+  return {
+    ring: (): void => {
+      for (const wake of [...sleepers]) wake();
+    },
+    heard: (signal: AbortSignal): Promise<void> =>
+      new Promise((resolve) => {
+        const wake = (): void => {
+          sleepers.delete(wake);
+          signal.removeEventListener('abort', wake);
+          resolve();
+        };
+        sleepers.add(wake);
+        signal.addEventListener('abort', wake);
+      }),
   };
 }
 

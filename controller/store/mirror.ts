@@ -38,21 +38,15 @@ interface Waiter {
 export async function startMirror(store: Store, logger: Logger): Promise<Mirror> {
   const picture = createPicture(logger);
   const abort = new AbortController();
-  const listeners = new Set<() => void>();
+  const listeners = createListeners();
   let waiters: readonly Waiter[] = [];
-  let announced = false;
 
   function changed(): void {
     const revision = picture.revision();
     const reached = waiters.filter((waiter) => waiter.revision <= revision);
     waiters = waiters.filter((waiter) => waiter.revision > revision);
     for (const { resolve } of reached) resolve();
-    if (announced) return;
-    announced = true;
-    queueMicrotask(() => {
-      announced = false;
-      for (const listener of listeners) listener();
-    });
+    listeners.announce();
   }
 
   async function follow(): Promise<void> {
@@ -88,10 +82,7 @@ export async function startMirror(store: Store, logger: Logger): Promise<Mirror>
   const following = follow();
   return {
     snapshot: picture.snapshot,
-    onChange: (listener) => {
-      listeners.add(listener);
-      return () => listeners.delete(listener);
-    },
+    onChange: listeners.add,
     reportTransient: (status) => {
       const news = picture.reportTransient(status);
       if (news) changed();
@@ -110,6 +101,29 @@ export async function startMirror(store: Store, logger: Logger): Promise<Mirror>
       waiters = [];
       listeners.clear();
       await following;
+    },
+  };
+}
+
+/** Calls all listeners once for everything that is announced in one turn. */
+function createListeners() {
+  const listeners = new Set<() => void>();
+  let announced = false;
+  return {
+    add: (listener: () => void): (() => void) => {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
+    clear: (): void => {
+      listeners.clear();
+    },
+    announce: (): void => {
+      if (announced) return;
+      announced = true;
+      queueMicrotask(() => {
+        announced = false;
+        for (const listener of listeners) listener();
+      });
     },
   };
 }

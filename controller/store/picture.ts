@@ -17,8 +17,8 @@ import type { Task, TaskStatus } from '../../proto/domain/task.ts';
 import type { Snapshot, Stored } from '../plan/snapshot.ts';
 import { parseKey } from './keys.ts';
 import type { RecordKey } from './keys.ts';
-import { createSharedMap } from './shared-map.ts';
-import type { SharedMap } from './shared-map.ts';
+import { createCopyOnWriteMap } from './copy-on-write-map.ts';
+import type { CopyOnWriteMap } from './copy-on-write-map.ts';
 import type { Entry, Range, WatchBatch } from './store.ts';
 
 export interface Picture {
@@ -35,25 +35,17 @@ export interface Picture {
 }
 
 interface Rooms {
-  readonly stack: SharedMap<Stored<Stack>>;
-  readonly service: SharedMap<Stored<Service>>;
-  readonly task: SharedMap<Stored<Task>>;
-  readonly node: SharedMap<Stored<Node>>;
-  readonly facts: SharedMap<NodeFacts>;
+  readonly stack: CopyOnWriteMap<Stored<Stack>>;
+  readonly service: CopyOnWriteMap<Stored<Service>>;
+  readonly task: CopyOnWriteMap<Stored<Task>>;
+  readonly node: CopyOnWriteMap<Stored<Node>>;
+  readonly facts: CopyOnWriteMap<NodeFacts>;
 }
 
 export function createPicture(logger: Logger): Picture {
-  const rooms: Rooms = {
-    stack: createSharedMap(),
-    service: createSharedMap(),
-    task: createSharedMap(),
-    node: createSharedMap(),
-    facts: createSharedMap(),
-  };
-  const statuses = createStatuses();
+  const records = createRecords();
   const revisions = new Map<string, number>();
   const unreadable = new Map<string, string>();
-  let pools = { containerPool: '', vipPool: '' };
   let revision = 0;
   let current: Snapshot | undefined;
 
@@ -63,7 +55,7 @@ export function createPicture(logger: Logger): Picture {
     const key = parseKey(entry.key);
     if (key === undefined) return;
     try {
-      store(key, entry);
+      records.store(key, entry);
       unreadable.delete(entry.key);
     } catch (error) {
       const reason = describeError(error);
@@ -71,10 +63,63 @@ export function createPicture(logger: Logger): Picture {
         { key: entry.key, bytes: entry.value.length, error: reason },
         'stored record is unreadable; left out',
       );
-      drop(key);
+      records.drop(key);
       unreadable.set(entry.key, reason);
     }
   }
+
+  function remove(key: string): void {
+    revisions.delete(key);
+    unreadable.delete(key);
+    const parsed = parseKey(key);
+    if (parsed !== undefined) records.drop(parsed);
+  }
+
+  function moveTo(next: number): void {
+    revision = next;
+    current = undefined;
+  }
+
+  return {
+    snapshot: () =>
+      (current ??= {
+        revision,
+        ...records.share(),
+      }),
+    revision: () => revision,
+    apply: (batch) => {
+      for (const change of batch.changes) {
+        if (change.kind === 'put') put(change.entry);
+        else remove(change.key);
+      }
+      moveTo(batch.revision);
+    },
+    replace: (range) => {
+      const present = new Set(range.entries.map(({ key }) => key));
+      for (const key of [...revisions.keys()]) if (!present.has(key)) remove(key);
+      for (const entry of range.entries) put(entry);
+      moveTo(range.revision);
+    },
+    reportTransient: (status) => {
+      if (!records.report(status)) return false;
+      moveTo(revision);
+      return true;
+    },
+    unreadable: () => new Map(unreadable),
+  };
+}
+
+/** The decoded records, by kind. */
+function createRecords() {
+  const rooms: Rooms = {
+    stack: createCopyOnWriteMap(),
+    service: createCopyOnWriteMap(),
+    task: createCopyOnWriteMap(),
+    node: createCopyOnWriteMap(),
+    facts: createCopyOnWriteMap(),
+  };
+  const statuses = createStatuses();
+  let pools = { containerPool: '', vipPool: '' };
 
   function store(key: RecordKey, { value, modRevision }: Entry): void {
     if (key.kind === 'cluster') {
@@ -95,56 +140,25 @@ export function createPicture(logger: Logger): Picture {
     if (key.kind === 'task') statuses.forget(key.id);
   }
 
-  function remove(key: string): void {
-    revisions.delete(key);
-    unreadable.delete(key);
-    const parsed = parseKey(key);
-    if (parsed !== undefined) drop(parsed);
-  }
-
-  function moveTo(next: number): void {
-    revision = next;
-    current = undefined;
-  }
-
   return {
-    snapshot: () =>
-      (current ??= {
-        revision,
-        ...pools,
-        stacks: rooms.stack.share(),
-        services: rooms.service.share(),
-        tasks: rooms.task.share(),
-        statuses: statuses.share(),
-        nodes: rooms.node.share(),
-        facts: rooms.facts.share(),
-      }),
-    revision: () => revision,
-    apply: (batch) => {
-      for (const change of batch.changes) {
-        if (change.kind === 'put') put(change.entry);
-        else remove(change.key);
-      }
-      moveTo(batch.revision);
-    },
-    replace: (range) => {
-      const present = new Set(range.entries.map(({ key }) => key));
-      for (const key of [...revisions.keys()]) if (!present.has(key)) remove(key);
-      for (const entry of range.entries) put(entry);
-      moveTo(range.revision);
-    },
-    reportTransient: (status) => {
-      if (!rooms.task.has(status.taskId) || !statuses.report(status)) return false;
-      moveTo(revision);
-      return true;
-    },
-    unreadable: () => new Map(unreadable),
+    store,
+    drop,
+    report: (status: TaskStatus): boolean => rooms.task.has(status.taskId) && statuses.report(status),
+    share: (): Omit<Snapshot, 'revision'> => ({
+      ...pools,
+      stacks: rooms.stack.share(),
+      services: rooms.service.share(),
+      tasks: rooms.task.share(),
+      statuses: statuses.share(),
+      nodes: rooms.node.share(),
+      facts: rooms.facts.share(),
+    }),
   };
 }
 
 /** Stored statuses, and over them those that live in memory only, as one map. */
 function createStatuses() {
-  const shown = createSharedMap<TaskStatus>();
+  const shown = createCopyOnWriteMap<TaskStatus>();
   const stored = new Map<string, TaskStatus>();
   const transient = new Map<string, TaskStatus>();
   const rank = (status: TaskStatus | undefined): number => (status === undefined ? -1 : taskStateRank(status.state));

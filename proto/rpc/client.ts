@@ -44,6 +44,8 @@ export interface Connection {
   /** The addresses as given, for messages. */
   readonly address: string;
   readonly channel: grpc.Client;
+  /** Resolves when there is a connection, or after `withinMs` without one: the call that follows then says why. */
+  ready(withinMs: number): Promise<void>;
   close(): void;
 }
 
@@ -69,6 +71,12 @@ export function connect({ addresses, tls }: ConnectionOptions): Connection {
   return {
     address: addresses.join(','),
     channel,
+    ready: (withinMs) =>
+      new Promise((resolve) => {
+        channel.waitForReady(Date.now() + withinMs, () => {
+          resolve();
+        });
+      }),
     close: () => {
       channel.close();
     },

@@ -63,6 +63,7 @@ describe('failure', () => {
     killPid(pid ?? 0);
     const replaced = await eventually(async () => {
       const task = (await cluster.tasks('web')).find((each) => each.slot === victim?.slot && each.state === 'running');
+      expect(task).toBeDefined();
       expect(task?.id).not.toBe(victim?.id);
       return task;
     }, 10_000);
@@ -121,11 +122,12 @@ describe('failure', () => {
 
   it('an agent that is killed: its containers serve on, the next agent adopts them', async () => {
     const before = await cluster.tasks('web');
+    const reached = await url('n3');
     const agents = await pidsByCommand('agent', 'n1');
     const old = agents.find((pid) => pid > 0) ?? 0;
     expect(old).toBeGreaterThan(0);
     killPid(old);
-    for (let round = 0; round < 20; round += 1) await httpGet(await url('n3'));
+    for (let round = 0; round < 20; round += 1) await httpGet(reached);
     await eventually(async () => {
       const now = await pidsByCommand('agent', 'n1');
       return now.length > 0 && !now.includes(old);
@@ -139,6 +141,7 @@ describe('failure', () => {
 
   it('a controller that is killed: everything serves on, the next one knows what was accepted', async () => {
     const before = await cluster.tasks('web');
+    const reached = await url('n1');
     const [old = 0] = await pidsByCommand('controller', '--data');
     const ofCluster: number[] = [];
     for (const pid of await pidsByCommand('controller', '--data')) {
@@ -148,7 +151,7 @@ describe('failure', () => {
     expect(old).toBeGreaterThan(0);
     expect(ofCluster).toHaveLength(1);
     killPid(ofCluster[0] ?? 0);
-    for (let round = 0; round < 20; round += 1) await httpGet(await url('n1'));
+    for (let round = 0; round < 20; round += 1) await httpGet(reached);
     await eventually(async () => {
       const tasks = await cluster.tasks('web');
       expect(tasks.map(({ id, startedAt, state }) => ({ id, startedAt, state }))).toEqual(

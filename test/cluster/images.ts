@@ -31,7 +31,8 @@ export function serveCommand(port: number, peer?: string): string {
     ...(peer === undefined
       ? []
       : [
-          `printf '#!/bin/sh\\necho "Content-Type: text/plain"\\necho\\nwget -q -T 2 -O - http://${peer}/\\n' > /www/cgi-bin/peer`,
+          // CRLF: HTTP parsers are strict, and busybox passes a CGI program's header on as it is.
+          `printf '#!/bin/sh\\nprintf "Content-Type: text/plain\\\\r\\\\n\\\\r\\\\n"\\nwget -q -O - http://${peer}/\\n' > /www/cgi-bin/peer`,
           'chmod +x /www/cgi-bin/peer',
         ]),
     `exec httpd -f -p ${String(port)} -h /www`,

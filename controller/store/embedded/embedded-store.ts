@@ -77,27 +77,8 @@ function createStore(
   let flushing: Promise<void> | undefined;
   let closed = false;
 
-  /** One durable LMDB transaction; all of it or, when it throws, nothing. */
-  function write(transactions: readonly Transaction[]): readonly Evaluation[] {
-    const puts = transactions.some(({ operations }) => operations.some(({ kind }) => kind === 'put'));
-    if (puts) refuseBeyondLimit(database, folder);
-    try {
-      return database.transactionSync(() => {
-        const records = embeddedRecords(database);
-        const before = feed.revision();
-        let revision = before;
-        const evaluations = transactions.map((transaction) => {
-          const evaluation = evaluate(records, revision, transaction);
-          if (evaluation.batch !== undefined) ({ revision } = evaluation.batch);
-          return evaluation;
-        });
-        if (revision !== before) writeRevision(database, revision);
-        return evaluations;
-      });
-    } catch (error) {
-      throw writeError(error, folder);
-    }
-  }
+  const write = (transactions: readonly Transaction[]): readonly Evaluation[] =>
+    writeDurably(database, folder, feed.revision(), transactions);
 
   /** A group that fails is tried call by call, so that a large write on a full disk does not take small ones with it. */
   function flush(group: readonly Waiting[]): void {
@@ -160,6 +141,32 @@ function createStore(
       unlock();
     },
   };
+}
+
+/** One durable LMDB transaction after revision `before`; all of it or, when it throws, nothing. */
+function writeDurably(
+  database: RootDatabase<Buffer, Buffer>,
+  folder: string,
+  before: number,
+  transactions: readonly Transaction[],
+): readonly Evaluation[] {
+  const puts = transactions.some(({ operations }) => operations.some(({ kind }) => kind === 'put'));
+  if (puts) refuseBeyondLimit(database, folder);
+  try {
+    return database.transactionSync(() => {
+      const records = embeddedRecords(database);
+      let revision = before;
+      const evaluations = transactions.map((transaction) => {
+        const evaluation = evaluate(records, revision, transaction);
+        if (evaluation.batch !== undefined) ({ revision } = evaluation.batch);
+        return evaluation;
+      });
+      if (revision !== before) writeRevision(database, revision);
+      return evaluations;
+    });
+  } catch (error) {
+    throw writeError(error, folder);
+  }
 }
 
 /** At least one call, and more while they stay within the limit. */

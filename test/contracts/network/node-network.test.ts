@@ -174,19 +174,27 @@ describe('containers', () => {
   });
 
   it('cannot use an address that is not theirs', async () => {
-    const spoofed = one('a2').at.address;
     const { namespace } = one('a1').at;
-    await inside(namespace, 'ip', 'address', 'add', `${spoofed}/32`, 'dev', 'lo');
     const target = one('b1').at.address;
-    const send = `echo x | timeout 1 busybox nc -u -w1 -s ${spoofed} ${target} 7001`;
-    await inside(namespace, 'bash', '-c', send);
-    await inside(namespace, 'ip', 'address', 'delete', `${spoofed}/32`, 'dev', 'lo');
-    await ask(namespace, target, 7001);
-    const seen = await get(switchNamespace, `127.0.0.1:1`).then(() =>
-      inside(namespace, 'curl', '-s', `http://${target}/seen`),
-    );
-    expect(seen.stdout).toContain(one('a1').at.address);
-    expect(seen.stdout).not.toContain(spoofed);
+    const send = (source: string) => {
+      const script = `const socket = require('node:dgram').createSocket('udp4');
+        socket.bind(0, '${source}', () => socket.send('x', 7001, '${target}', () => socket.close()));`;
+      return inside(namespace, process.execPath, '-e', script);
+    };
+    const seen = async () => (await inside(namespace, 'curl', '-s', '--max-time', '3', `http://${target}/seen`)).stdout;
+    for (const stranger of [one('a2').at.address, '10.64.0.77', '198.51.100.7']) {
+      await inside(namespace, 'ip', 'address', 'add', `${stranger}/32`, 'dev', 'lo');
+      expect((await send(stranger)).stderr).toBe('');
+      await ask(namespace, target, 7001);
+      expect(await seen()).toContain(one('a1').at.address);
+      expect(await seen(), stranger).not.toContain(stranger);
+    }
+    // The same datagram does arrive once the guard is away.
+    await inside(a.namespace, 'nft', 'flush', 'chain', 'ip', 'frota', 'guard');
+    await send('10.64.0.77');
+    await vi.waitFor(async () => expect(await seen()).toContain('10.64.0.77'), { timeout: 2000 });
+    await a.call('repair');
+    await inside(namespace, 'ip', 'address', 'flush', 'dev', 'lo', 'scope', 'global');
   });
 
   it('are not reached from the network around the nodes but through published ports', async () => {
@@ -258,11 +266,25 @@ describe('services', () => {
     }
   });
 
-  it('do not open the node’s loopback to others', async () => {
-    await inside(switchNamespace, 'ip', 'route', 'add', '127.9.9.9/32', 'via', a.address, 'dev', 'br0');
-    const { stdout } = await inside(a.namespace, 'nft', 'list', 'chain', 'ip', 'frota', 'guard');
-    expect(stdout).toMatch(/iifname != "lo" ip daddr 127\.0\.0\.0\/8 drop/);
-    await inside(switchNamespace, 'ip', 'route', 'delete', '127.9.9.9/32');
+  it('do not open the node’s loopback to containers', async () => {
+    const serve = ['busybox', 'httpd', '-f', '-p', '127.9.9.9:9000', '-h', net.folder];
+    const listener = spawn('nsenter', [`--net=/run/netns/${a.namespace}`, ...serve]);
+    clients.push(listener);
+    const ask9000 = (namespace: string) => get(namespace, '127.9.9.9:9000', '--max-time', '1');
+    await vi.waitFor(async () => expect(await ask9000(a.namespace)).toContain('404'), { timeout: 3000 });
+    // A container whose own loopback is bent to lead to the node, with the kernel's guard against it switched off.
+    const prober = await a.attach('prober');
+    const script = `echo 1 > /proc/sys/net/ipv4/conf/eth0/route_localnet
+      ip route delete local 127.0.0.0/8 dev lo table local
+      ip route add 127.9.9.9 via 169.254.1.1 dev eth0 src ${prober.address}`;
+    expect((await inside(prober.namespace, 'sh', '-ec', script)).stderr).toBe('');
+    expect(await ask9000(prober.namespace)).toBe('failed 28');
+    await inside(a.namespace, 'nft', 'flush', 'chain', 'ip', 'frota', 'guard');
+    expect(await ask9000(prober.namespace), 'the probe itself works').toContain('404');
+    await a.call('repair');
+    expect(await ask9000(prober.namespace)).toBe('failed 28');
+    await a.call('detach', 'prober');
+    listener.kill('SIGKILL');
   });
 
   it('lose an endpoint without disturbing connections to the others, and in no time', async () => {
@@ -304,16 +326,16 @@ describe('a restarted agent', () => {
     const before = [await open.echo('one'), await outer.echo('one')].map((line) => line.split(' ')[0]);
     await a.kill();
     expect(await spread(switchNamespace, `${a.address}:8080`)).toEqual(new Set(all));
-    let asking = true;
+    const asking = new AbortController();
     const answers: string[] = [];
     const asker = (async () => {
-      while (asking) answers.push(await get(switchNamespace, `${a.address}:8080`));
+      while (!asking.signal.aborted) answers.push(await get(switchNamespace, `${a.address}:8080`));
     })();
     await a.start();
     const first = await a.call('apply', { network: net.unit(), services: services(all) });
     const second = await a.call('apply', { network: net.unit(), services: services(all) });
     await a.call('repair');
-    asking = false;
+    asking.abort();
     await asker;
     timings.push(
       `first apply after a restart ${first.ms!.toFixed(0)} ms, one that changes nothing ${second.ms!.toFixed(1)} ms`,

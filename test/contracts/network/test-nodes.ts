@@ -118,11 +118,12 @@ export class TestNode {
   }
 
   async call(op: string, argument?: unknown): Promise<Reply> {
-    if (this.#child === undefined) throw new Error(`the driver of ${this.name} does not run`);
+    const child = this.#child;
+    if (child === undefined) throw new Error(`the driver of ${this.name} does not run`);
     this.#nextId += 1;
     const id = this.#nextId;
     const reply = new Promise<Reply>((resolve) => this.#pending.set(id, resolve));
-    this.#child?.stdin.write(`${JSON.stringify({ id, op, argument })}\n`);
+    child.stdin.write(`${JSON.stringify({ id, op, argument })}\n`);
     const settled = await reply;
     this.#pending.delete(id);
     if (settled.error !== undefined) throw new Error(settled.error);
@@ -221,6 +222,7 @@ export class TestNetwork {
     this.#servers.push(server);
     await once(server.stdout, 'data');
     return async () => {
+      if (server.exitCode !== null || server.signalCode !== null) return;
       const ended = once(server, 'exit');
       server.kill('SIGKILL');
       await ended;

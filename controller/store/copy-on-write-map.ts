@@ -1,5 +1,5 @@
 /** A map that is copied only when it changes after it was handed out: a pass that changes nothing copies nothing. */
-export interface SharedMap<V> {
+export interface CopyOnWriteMap<V> {
   /** As it is now; what is returned never changes again. */
   share(): ReadonlyMap<string, V>;
   get(key: string): V | undefined;
@@ -9,7 +9,7 @@ export interface SharedMap<V> {
   delete(key: string): void;
 }
 
-export function createSharedMap<V>(): SharedMap<V> {
+export function createCopyOnWriteMap<V>(): CopyOnWriteMap<V> {
   let map = new Map<string, V>();
   let shared = false;
   const own = (): Map<string, V> => {
