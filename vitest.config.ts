@@ -43,6 +43,15 @@ export default defineConfig({
       },
       {
         test: {
+          name: 'bench',
+          include: ['test/bench/**/*.run.ts'],
+          ...serial,
+          testTimeout: 10 * clusterTimeoutMs,
+          hookTimeout: clusterTimeoutMs,
+        },
+      },
+      {
+        test: {
           name: 'long',
           include: ['test/**/*.long.test.ts'],
           ...serial,

@@ -26,6 +26,7 @@ import { startControlLoop } from './loop/control-loop.ts';
 import type { ControlLoop } from './loop/control-loop.ts';
 import type { ControllerOptions } from './options.ts';
 import { plan } from './plan/plan.ts';
+import type { Plan } from './plan/snapshot.ts';
 import { ensureAdminContext } from './security/admin-context.ts';
 import { loadOrCreateAuthority } from './security/authority.ts';
 import type { Authority } from './security/authority.ts';
@@ -116,7 +117,7 @@ async function startCore(
   const loop = startControlLoop({
     snapshot: () => mirror.snapshot(),
     liveness: () => judge.states(),
-    plan,
+    plan: (snapshot, input) => (mirror.unreadable().size === 0 ? plan(snapshot, input) : held(mirror.unreadable())),
     commit: (changes) => records.commit(changes),
     clock,
     newId,
@@ -125,6 +126,15 @@ async function startCore(
   });
   stops.push(() => loop.close());
   return { options, logger, authority, store, leadership, mirror, records, judge, loop };
+}
+
+/** A stack that can't be read looks like one that was removed: better nothing is decided until somebody has looked. */
+function held(unreadable: ReadonlyMap<string, string>): Plan {
+  const problems = [...unreadable].map(([where, message]) => ({
+    where,
+    message: `${message}; nothing is decided while a record can't be read: put back a copy of the store, or delete this record`,
+  }));
+  return { changes: [], reasons: new Map(), problems };
 }
 
 /** Nodes whose heartbeats count: all that have joined and said where they are. */

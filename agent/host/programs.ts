@@ -45,6 +45,7 @@ export const debianPackages: Readonly<Record<string, string>> = {
   conmon: 'conmon',
   nft: 'nftables',
   ip: 'iproute2',
+  bridge: 'iproute2',
   tc: 'iproute2',
   nsenter: 'util-linux',
   bwrap: 'bubblewrap',

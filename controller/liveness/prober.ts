@@ -18,8 +18,7 @@ export interface Prober {
 export interface ProberEvents {
   /** The sealed probe to send. */
   readonly seal: (nonce: Uint8Array) => Uint8Array;
-  readonly sent: () => void;
-  readonly refused: () => void;
+  readonly event: (kind: 'probe-sent' | 'refused') => void;
   /** Everything that arrives, unchecked. */
   readonly message: (bytes: Uint8Array) => void;
   /** Until the next probe, ms. */
@@ -37,7 +36,7 @@ export function startProber(address: string, port: number, events: ProberEvents)
 
   function failed(error: NodeJS.ErrnoException): void {
     // Everything else (no route, link down) is what silence looks like from here.
-    if (error.code === 'ECONNREFUSED' && !closed) events.refused();
+    if (error.code === 'ECONNREFUSED' && !closed) events.event('refused');
   }
 
   function probe(): void {
@@ -48,7 +47,7 @@ export function startProber(address: string, port: number, events: ProberEvents)
     socket.send(events.seal(nonce), (error) => {
       if (error !== null) failed(error);
     });
-    events.sent();
+    events.event('probe-sent');
     timer = setTimeout(probe, events.intervalMs());
   }
 
@@ -62,7 +61,7 @@ export function startProber(address: string, port: number, events: ProberEvents)
     }
     const count = (): void => {
       if (closed) return;
-      events.sent();
+      events.event('probe-sent');
       timer = setTimeout(count, events.intervalMs());
     };
     count();

@@ -58,11 +58,8 @@ export function createWatcher({ settings, nowMs, wallNowMs, changed }: WatcherPo
     if (!updateProber(one, settings) || one.prober !== undefined) return;
     one.prober = startProber(one.node.address, one.node.livenessPort, {
       seal: (nonce) => seal(one, 'probe', nonce),
-      sent: () => {
-        apply(one, { kind: 'probe-sent', atMs: nowMs() });
-      },
-      refused: () => {
-        apply(one, { kind: 'refused', atMs: nowMs() });
+      event: (kind) => {
+        apply(one, { kind, atMs: nowMs() });
       },
       message: (bytes) => {
         receive(bytes, () => undefined);

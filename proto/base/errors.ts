@@ -56,12 +56,14 @@ export function describeError(thrown: unknown): string {
   const parts: string[] = [];
   let current: unknown = thrown;
   for (let depth = 0; depth < maxCauseDepth && current !== undefined && current !== null; depth += 1) {
-    const message = current instanceof Error ? current.message : String(current);
+    const message = current instanceof Error ? current.message : textOf(current);
     if (message !== '' && !parts.some((part) => part.includes(message))) parts.push(message);
     current = current instanceof Error ? current.cause : undefined;
   }
   return parts.join(': ');
 }
+
+const textOf = (thrown: unknown): string => (typeof thrown === 'string' ? thrown : JSON.stringify(thrown));
 
 /** Causes deeper than this say nothing more to a person, and a cycle must end. */
 const maxCauseDepth = 6;

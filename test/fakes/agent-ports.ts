@@ -152,7 +152,6 @@ export function fakeHost(): FakeHost {
 }
 
 /** What throws inside becomes a rejected promise, as of an asynchronous port. */
-// eslint-disable-next-line @typescript-eslint/require-await
 async function attempt<T>(work: () => T): Promise<T> {
   return work();
 }

@@ -45,7 +45,7 @@ export function summaryText({ up, nodes, services, program, page }: Summary): st
     'Try next',
     `  ${frota} scale hello/web=5 --wait`,
     `  ${frota} ps hello/web`,
-    `  tail -n 20 -f ${up.stateFolder}/controller/controller.log`,
+    `  tail -n 5 -f ${up.stateFolder}/n*/containers/*/log     # what the containers write`,
     `  ip netns exec frota-${up.name}-n2 ip link set eth0 down     # cut off node n2; "up" brings it back`,
     '',
     `The cluster runs on in the background. ${frota} cluster down ${up.name} stops it, with --volumes it removes its data.`,

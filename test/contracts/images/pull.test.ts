@@ -276,7 +276,7 @@ describe('what is present', () => {
     images = await createImages({ dataDir, logger: silentLogger });
     await images.sweep();
     expect(await images.ensure(image, { signal: never })).toEqual(first);
-    expect((await leftIn('blobs', 'sha256')).sort()).toEqual(
+    expect([...(await leftIn('blobs', 'sha256'))].sort()).toEqual(
       [built.manifest, built.config].map((each) => each.digest.slice(7)).sort(),
     );
   });

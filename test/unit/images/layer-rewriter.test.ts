@@ -37,7 +37,13 @@ async function list(archive: Buffer): Promise<readonly Listed[]> {
     const chunks: Buffer[] = [];
     for await (const chunk of entry) chunks.push(chunk as Buffer);
     const { name, type = '', pax, mode = 0 } = entry.header;
-    found.push({ name, type: String(type), content: Buffer.concat(chunks).toString(), pax: pax ?? {}, mode });
+    found.push({
+      name,
+      type: String(type),
+      content: Buffer.concat(chunks).toString(),
+      pax: (pax ?? {}) as Record<string, string>,
+      mode,
+    });
   }
   return found;
 }
