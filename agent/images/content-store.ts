@@ -1,12 +1,14 @@
 /**
- * Blobs by digest. A file under `blobs/` is whole and verified; what is being downloaded lies in `ingest/`.
+ * Blobs by digest. A file under `documents/` or `layers/` is whole and verified; what is being downloaded lies in
+ * `ingest/`.
  *
  * Manifests and configs are kept: they say what an image is. Layer blobs go as soon as nobody unpacks them any more:
- * the snapshot is all that containers need, and keeping both would take half as much disk space again.
+ * the snapshot is all that containers need, and keeping both would take half as much disk space again. They lie apart,
+ * so that an image that calls another one's config its layer can't have it removed.
  */
 import { mkdir, open, readFile, readdir, rename, rm, stat } from 'node:fs/promises';
 import type { FileHandle } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { FrotaError } from '../../proto/base/errors.ts';
 import { algorithmOf, digestOf, hashFor, hexOf } from '../../proto/oci/digest.ts';
 import type { Descriptor } from '../../proto/oci/manifest.ts';
@@ -18,46 +20,53 @@ export interface BlobClaim {
 }
 
 export class ContentStore {
-  private readonly blobsDir: string;
+  private readonly documentsDir: string;
+  private readonly layersDir: string;
   private readonly ingestDir: string;
   private readonly claims = new Map<string, number>();
+  /** Under way, by digest: whoever asks for the blob waits for their end. */
+  private readonly removals = new Map<string, Promise<void>>();
 
   constructor(rootDir: string) {
-    this.blobsDir = join(rootDir, 'blobs');
+    this.documentsDir = join(rootDir, 'documents');
+    this.layersDir = join(rootDir, 'layers');
     this.ingestDir = join(rootDir, 'ingest');
   }
 
   async open(): Promise<void> {
     await mkdir(this.ingestDir, { recursive: true, mode: 0o700 });
-    await mkdir(this.blobsDir, { recursive: true, mode: 0o700 });
+    await mkdir(this.documentsDir, { recursive: true, mode: 0o700 });
+    await mkdir(this.layersDir, { recursive: true, mode: 0o700 });
   }
 
-  path(digest: string): string {
-    return join(this.blobsDir, algorithmOf(digest), hexOf(digest));
+  layerPath(digest: string): string {
+    return blobPath(this.layersDir, digest);
   }
 
-  /** Whether the blob is there with its whole length; its digest was verified when it came. */
-  async has(blob: Descriptor): Promise<boolean> {
-    const found = await stat(this.path(blob.digest)).catch(() => undefined);
+  /** Whether the layer's blob is there with its whole length; its digest was verified when it came. */
+  async hasLayer(blob: Descriptor): Promise<boolean> {
+    await this.removals.get(blob.digest);
+    const found = await stat(this.layerPath(blob.digest)).catch(() => undefined);
     return found?.size === blob.size;
   }
 
-  /** A small blob; undefined if it is absent or, whatever happened to the disk, is not what its name says. */
-  async read(digest: string): Promise<Buffer | undefined> {
-    const bytes = await readFile(this.path(digest)).catch(() => undefined);
+  /** A document; undefined if it is absent or, whatever happened to the disk, is not what its name says. */
+  async readDocument(digest: string): Promise<Buffer | undefined> {
+    const bytes = await readFile(blobPath(this.documentsDir, digest)).catch(() => undefined);
     if (bytes === undefined || digestOf(bytes, algorithmOf(digest)) !== digest) return undefined;
     return bytes;
   }
 
   /** @throws FrotaError `corrupt` when `bytes` do not match. */
-  async put(digest: string, bytes: Buffer, where: string): Promise<void> {
+  async putDocument(digest: string, bytes: Buffer, where: string): Promise<void> {
     const actual = digestOf(bytes, algorithmOf(digest));
     if (actual !== digest) throw wrongDigest(where, actual);
-    await this.makeFolder(digest);
-    await writeFileDurably(this.path(digest), bytes, this.ingestDir);
+    const path = blobPath(this.documentsDir, digest);
+    await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+    await writeFileDurably(path, bytes, this.ingestDir);
   }
 
-  claim(digest: string): BlobClaim {
+  claimLayer(digest: string): BlobClaim {
     this.claims.set(digest, (this.claims.get(digest) ?? 0) + 1);
     let isReleased = false;
     return {
@@ -70,16 +79,20 @@ export class ContentStore {
           return;
         }
         this.claims.delete(digest);
-        await rm(this.path(digest), { force: true });
+        const removal = rm(this.layerPath(digest), { force: true }).finally(() => {
+          this.removals.delete(digest);
+        });
+        this.removals.set(digest, removal);
+        await removal;
       },
     };
   }
 
   /**
-   * Stores the blob from `source`, verifying length and digest on the way. Under its name it is durable, or absent.
+   * Stores a layer's blob from `source`, verifying length and digest on the way. Under its name it is durable, or absent.
    * @throws FrotaError `corrupt`, `exhausted` (disk full), and whatever `source` throws; the partial file is gone then.
    */
-  async ingest(blob: Descriptor, where: string, source: AsyncIterable<Buffer>): Promise<void> {
+  async ingestLayer(blob: Descriptor, where: string, source: AsyncIterable<Buffer>): Promise<void> {
     const partial = join(this.ingestDir, uniqueName());
     try {
       const file = await open(partial, 'wx', 0o600);
@@ -89,33 +102,31 @@ export class ContentStore {
       } finally {
         await file.close();
       }
-      const folder = await this.makeFolder(blob.digest);
-      await rename(partial, this.path(blob.digest));
-      await flushDirectory(folder);
+      const path = this.layerPath(blob.digest);
+      await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+      await rename(partial, path);
+      await flushDirectory(dirname(path));
     } catch (error) {
       await rm(partial, { force: true });
       throw diskError(error, partial);
     }
   }
 
-  /** Removes partial downloads and every blob that `isKept` does not know. */
+  /** Removes partial downloads, layers that were not unpacked, and every document that `isKept` does not know. */
   async sweep(isKept: (digest: string) => boolean): Promise<void> {
     await rm(this.ingestDir, { recursive: true, force: true });
+    await rm(this.layersDir, { recursive: true, force: true });
     await this.open();
-    for (const algorithm of await readdir(this.blobsDir)) {
-      for (const hex of await readdir(join(this.blobsDir, algorithm))) {
+    for (const algorithm of await readdir(this.documentsDir)) {
+      for (const hex of await readdir(join(this.documentsDir, algorithm))) {
         const digest = `${algorithm}:${hex}`;
-        if (!isKept(digest)) await rm(this.path(digest), { recursive: true, force: true });
+        if (!isKept(digest)) await rm(blobPath(this.documentsDir, digest), { recursive: true, force: true });
       }
     }
   }
-
-  private async makeFolder(digest: string): Promise<string> {
-    const folder = join(this.blobsDir, algorithmOf(digest));
-    await mkdir(folder, { recursive: true, mode: 0o700 });
-    return folder;
-  }
 }
+
+const blobPath = (dir: string, digest: string): string => join(dir, algorithmOf(digest), hexOf(digest));
 
 async function copyVerified(
   file: FileHandle,

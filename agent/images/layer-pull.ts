@@ -10,7 +10,7 @@ import type { ContentStore } from './content-store.ts';
 import type { ImageLimits } from './limits.ts';
 import { adoptDirectories, chainSnapshotName, layerSnapshotName } from './snapshot-store.ts';
 import type { SnapshotStore } from './snapshot-store.ts';
-import { SharedWork } from './shared-work.ts';
+import { JointWork } from './joint-work.ts';
 import { unpackLayer } from './unpack.ts';
 import type { UnpackTools } from './unpack.ts';
 
@@ -44,8 +44,8 @@ type FirstUnpack = { readonly kind: 'committed'; readonly name: string } | { rea
 
 export class LayerPuller {
   private readonly tools: LayerTools;
-  private readonly firstUnpacks = new SharedWork<FirstUnpack, LayerProgress>();
-  private readonly dependentUnpacks = new SharedWork<string, LayerProgress>();
+  private readonly firstUnpacks = new JointWork<FirstUnpack, LayerProgress>();
+  private readonly dependentUnpacks = new JointWork<string, LayerProgress>();
 
   constructor(tools: LayerTools) {
     this.tools = tools;
@@ -63,7 +63,7 @@ export class LayerPuller {
   async pull(request: LayerRequest): Promise<string> {
     const found = await this.find(request.diffId, request.chainId);
     if (found !== undefined) return found;
-    const claim = this.tools.content.claim(request.blob.digest);
+    const claim = this.tools.content.claimLayer(request.blob.digest);
     try {
       // Shared by repository: what one registry can't serve, another one may.
       const key = `${repositoryName(request.reference)} ${request.blob.digest} ${request.diffId}`;
@@ -93,12 +93,12 @@ export class LayerPuller {
   ): Promise<void> {
     const { client, content, downloads } = this.tools;
     await downloads(async () => {
-      if (await content.has(blob)) return;
+      if (await content.hasLayer(blob)) return;
       const bytes = client.readBlob(reference, blob, { signal });
       const counted = counting(bytes, (doneBytes) => {
         report({ doneBytes, phase: 'downloading' });
       });
-      await content.ingest(blob, layerWhere(reference, blob), counted);
+      await content.ingestLayer(blob, layerWhere(reference, blob), counted);
     });
   }
 
@@ -108,15 +108,15 @@ export class LayerPuller {
     report: (progress: LayerProgress) => void,
   ): Promise<FirstUnpack> {
     const name = layerSnapshotName(request.diffId);
-    let isDependent = false;
+    const found = { isDependent: false };
     try {
       await this.tools.snapshots.create(name, async (dir) => {
         const implied = await this.unpackInto(dir, request, signal, report);
-        isDependent = implied.length > 0;
-        if (isDependent) throw new FrotaError('conflict', 'the layer depends on the ones below it');
+        found.isDependent = implied.length > 0;
+        if (found.isDependent) throw new FrotaError('conflict', 'the layer depends on the ones below it');
       });
     } catch (error) {
-      if (!isDependent) throw error;
+      if (!found.isDependent) throw error;
       return { kind: 'dependent' };
     }
     return { kind: 'committed', name };
@@ -152,7 +152,7 @@ export class LayerPuller {
     const where = layerWhere(reference, blob);
     const compression = layerCompression(blob.mediaType);
     if (compression === undefined) throw unknownLayerType(where, blob);
-    const layer = { blobPath: content.path(blob.digest), compression, diffId, where, targetDir };
+    const layer = { blobPath: content.layerPath(blob.digest), compression, diffId, where, targetDir };
     return (await unpacks(() => unpackLayer(layer, unpack, signal))).impliedDirectories;
   }
 }

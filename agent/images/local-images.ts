@@ -21,7 +21,7 @@ import { LayerPuller } from './layer-pull.ts';
 import type { LayerProgress } from './layer-pull.ts';
 import { maxParallelDownloads, maxParallelUnpacks } from './limits.ts';
 import type { ImageLimits } from './limits.ts';
-import { SharedWork } from './shared-work.ts';
+import { JointWork } from './joint-work.ts';
 import { chainIds } from './snapshot-store.ts';
 import type { SnapshotStore } from './snapshot-store.ts';
 import type { UnpackTools } from './unpack.ts';
@@ -42,7 +42,7 @@ const progressIntervalMs = 100;
 export class LocalImages implements Images {
   private readonly parts: LocalImagesParts;
   private readonly layers: LayerPuller;
-  private readonly pulls = new SharedWork<Image, PullProgress>();
+  private readonly pulls = new JointWork<Image, PullProgress>();
   private isClosed = false;
 
   constructor(parts: LocalImagesParts) {
@@ -96,7 +96,7 @@ export class LocalImages implements Images {
     const { records, content, snapshots } = this.parts;
     const record = await records.find(reference.digest);
     if (record === undefined) return undefined;
-    const config = await content.read(record.configDigest);
+    const config = await content.readDocument(record.configDigest);
     if (config === undefined) return undefined;
     for (const name of record.snapshots) if (!(await snapshots.has(name))) return undefined;
     return this.imageOf(record, parseImageConfig(config, configWhere(reference)));
@@ -112,7 +112,7 @@ export class LocalImages implements Images {
     const image = await fetchImage({ ...this.parts, limits: this.parts.unpack.limits }, reference, signal);
     const { manifestDigest, configDigest, description } = image;
     const snapshots = await this.pullLayers(reference, image.layers, description.diffIds, signal, report);
-    for (const [digest, bytes] of image.documents) await content.put(digest, bytes, digest);
+    for (const [digest, bytes] of image.documents) await content.putDocument(digest, bytes, digest);
     const record: ImageRecord = { digest: reference.digest, manifestDigest, configDigest, snapshots };
     await records.put(record);
     logger.info(

@@ -142,7 +142,7 @@ async function pump(
   const input = tar.stdin;
   if (input === null) throw new FrotaError('internal', 'tar without standard input');
   let isWhole = false;
-  let damage: unknown;
+  let damage: Error | undefined;
   try {
     for await (const chunk of source.bytes) {
       hash.update(chunk as Buffer);
@@ -151,7 +151,7 @@ async function pump(
     isWhole = source.bytes.readableEnded;
     if (isWhole) await write(input, tar, rewriter.end());
   } catch (error) {
-    damage = error;
+    damage = error instanceof Error ? error : FrotaError.from(error);
   }
   // What is cut short or not zlib's is the decompressor's to say; it only can after it was read to its end.
   if (isWhole || (damage !== undefined && !(damage instanceof FrotaError))) {

@@ -15,7 +15,7 @@ export function isDigest(text: string): boolean {
 /** @throws FrotaError `corrupt` naming `where` when `value` is no digest that can be verified. */
 export function checkDigest(value: unknown, where: string): string {
   if (typeof value === 'string' && isDigest(value)) return value;
-  throw new FrotaError('corrupt', `${where}: ${JSON.stringify(value) ?? 'nothing'} is not a sha256 or sha512 digest`);
+  throw new FrotaError('corrupt', `${where}: ${JSON.stringify(value ?? null)} is not a sha256 or sha512 digest`);
 }
 
 export const algorithmOf = (digest: string): string => digest.slice(0, digest.indexOf(':'));

@@ -101,7 +101,7 @@ function parseImage(json: Record<string, unknown>, where: string): ImageManifest
 function parseDescriptor(value: unknown, where: string): Descriptor {
   const { mediaType, digest, size } = objectOr(value, where);
   if (typeof size !== 'number' || !Number.isSafeInteger(size) || size < 0) {
-    throw new FrotaError('corrupt', `${where}: ${JSON.stringify(size) ?? 'nothing'} is not a size in bytes`);
+    throw new FrotaError('corrupt', `${where}: ${JSON.stringify(size ?? null)} is not a size in bytes`);
   }
   return { mediaType: stringOr(mediaType, ''), digest: checkDigest(digest, where), size };
 }

@@ -14,7 +14,7 @@ import type { ImageReference } from './reference.ts';
 import { defaultRetryPolicy, retryAfterMs, withRetries } from './retry.ts';
 import type { Outcome, RetryPolicy } from './retry.ts';
 import { registryError } from './registry-error.ts';
-import { Transport, drain, headerOf } from './transport.ts';
+import { Transport, drain, headerOf, isAborted } from './transport.ts';
 import type { HttpResponse } from './transport.ts';
 import { transportFailure } from './transport-failure.ts';
 
@@ -177,7 +177,7 @@ class HttpRegistryClient implements RegistryClient {
     } catch (error) {
       // Sockets report their end before the signal that ended them is seen.
       await nextTurn();
-      if (signal.aborted) throw cancelled(reference);
+      if (isAborted(signal)) throw cancelled(reference);
       if (error instanceof FrotaError) {
         if (error.code === 'unavailable') return { kind: 'again', error };
         throw error;

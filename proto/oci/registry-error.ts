@@ -81,7 +81,6 @@ async function readComplaint(response: HttpResponse): Promise<RegistryComplaint 
 
 /** The registry's words, without anything that could disturb a terminal. */
 function quote({ code, message }: RegistryComplaint): string {
-  // eslint-disable-next-line no-control-regex
   const text = `${code}${message === '' ? '' : `: ${message}`}`.replace(/[\u0000-\u001f\u007f-\u009f]/g, ' ');
   return text.length > maxQuotedLength ? `${text.slice(0, maxQuotedLength)}…` : text;
 }

@@ -105,7 +105,7 @@ export class Transport {
         return { ...(await this.ask(new URL(`http://${rest}`), options)), scheme: 'http' };
       } catch (httpError) {
         // Without TLS the first failure only says "no TLS"; the second one is the reason.
-        throw options.signal.aborted || !transportFailure(httpsError).transient ? httpError : httpsError;
+        throw isAborted(options.signal) || !transportFailure(httpsError).transient ? httpError : httpsError;
       }
     }
   }
@@ -124,6 +124,9 @@ export class Transport {
 export async function drain(body: HttpResponse['body']): Promise<void> {
   await body.dump({ limit: maxDrainedBytes }).catch(() => undefined);
 }
+
+/** Asked anew after each wait: a signal that was not aborted before may be now, which the compiler can't know. */
+export const isAborted = (signal: AbortSignal): boolean => signal.aborted;
 
 /** One value of a header; undefined when it is absent. */
 export function headerOf(response: HttpResponse, name: string): string | undefined {

@@ -276,9 +276,23 @@ describe('what is present', () => {
     images = await createImages({ dataDir, logger: silentLogger });
     await images.sweep();
     expect(await images.ensure(image, { signal: never })).toEqual(first);
-    expect([...(await leftIn('blobs', 'sha256'))].sort()).toEqual(
+    expect([...(await leftIn('documents', 'sha256'))].sort()).toEqual(
       [built.manifest, built.config].map((each) => each.digest.slice(7)).sort(),
     );
+  });
+
+  test('stays, when another image calls its config a layer', async () => {
+    const image = await pushed('victim:1', { layers: [{ entries: [file('a')] }] });
+    await images.ensure(image, { signal: never });
+    const documents = await leftIn('documents', 'sha256');
+    const configs = await Promise.all(documents.map((hex) => readFile(join(dataDir, 'images/documents/sha256', hex))));
+    const config = configs.find((bytes) => bytes.includes('rootfs')) ?? Buffer.alloc(0);
+    const hostile = await pushed('hostile:1', {
+      layers: [{ blob: config, diffId: `sha256:${'0'.repeat(64)}`, compression: 'none' }],
+    });
+    await expect(images.ensure(hostile, { signal: never })).rejects.toMatchObject({ code: 'corrupt' });
+    expect(await leftIn('documents', 'sha256')).toEqual(documents);
+    expect(await leftIn('layers', 'sha256')).toEqual([]);
   });
 
   test('two at once share one download; a layer in common is fetched once', async () => {

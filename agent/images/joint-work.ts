@@ -15,7 +15,7 @@ interface Work<T, P> {
   latest: P | undefined;
 }
 
-export class SharedWork<T, P> {
+export class JointWork<T, P> {
   private readonly running = new Map<string, Work<T, P>>();
 
   /**

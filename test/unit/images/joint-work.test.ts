@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
-import { SharedWork } from '../../../agent/images/shared-work.ts';
+import { JointWork } from '../../../agent/images/joint-work.ts';
 
 const never = new AbortController().signal;
 
@@ -39,7 +39,7 @@ function controlled(): {
 }
 
 test('two callers, one work, one result', async () => {
-  const shared = new SharedWork<string, number>();
+  const shared = new JointWork<string, number>();
   const work = controlled();
   const both = [shared.join('k', { signal: never }, work.start), shared.join('k', { signal: never }, work.start)];
   await sleep(1);
@@ -49,7 +49,7 @@ test('two callers, one work, one result', async () => {
 });
 
 test('the work goes on while somebody waits; the last one to go ends it and waits until it is cleaned up', async () => {
-  const shared = new SharedWork<string, number>();
+  const shared = new JointWork<string, number>();
   const work = controlled();
   const [a, b] = [new AbortController(), new AbortController()];
   const first = shared.join('k', { signal: a.signal }, work.start);
@@ -64,7 +64,7 @@ test('the work goes on while somebody waits; the last one to go ends it and wait
 });
 
 test('who comes while it is given up gets new work, after the old one has cleaned up', async () => {
-  const shared = new SharedWork<string, number>();
+  const shared = new JointWork<string, number>();
   const work = controlled();
   const abort = new AbortController();
   const first = shared.join('k', { signal: abort.signal }, work.start);
@@ -83,14 +83,14 @@ test('who comes while it is given up gets new work, after the old one has cleane
 });
 
 test('failures reach all, and are not kept', async () => {
-  const shared = new SharedWork<string, number>();
+  const shared = new JointWork<string, number>();
   const fail = (): Promise<string> => Promise.reject(new Error('no'));
   await expect(shared.join('k', { signal: never }, fail)).rejects.toThrow('no');
   expect(await shared.join('k', { signal: never }, () => Promise.resolve('yes'))).toBe('yes');
 });
 
 test('who joins late hears the latest progress; close aborts all', async () => {
-  const shared = new SharedWork<string, number>();
+  const shared = new JointWork<string, number>();
   const heard: number[] = [];
   const start = ({ signal, report }: { signal: AbortSignal; report: (n: number) => void }): Promise<string> => {
     report(1);
