@@ -12,7 +12,7 @@ import { dirname, join } from 'node:path';
 import { FrotaError } from '../../proto/base/errors.ts';
 import { algorithmOf, digestOf, hashFor, hexOf } from '../../proto/oci/digest.ts';
 import type { Descriptor } from '../../proto/oci/manifest.ts';
-import { diskError, flushDirectory, uniqueName, writeFileDurably } from './durable.ts';
+import { diskError, flushDirectory, uniqueName, writeFileDurably } from '../host/durable-file.ts';
 
 /** A claim on a layer blob; the last one to let go removes it. */
 export interface BlobClaim {

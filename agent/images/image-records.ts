@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { hexOf, isDigest } from '../../proto/oci/digest.ts';
 import { formatPlatform } from '../../proto/oci/platform.ts';
 import type { Platform } from '../../proto/oci/platform.ts';
-import { writeFileDurably } from './durable.ts';
+import { writeFileDurably } from '../host/durable-file.ts';
 
 export interface ImageRecord {
   /** As asked for. */

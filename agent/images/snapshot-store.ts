@@ -13,7 +13,7 @@
 import { createHash } from 'node:crypto';
 import { chmod, chown, lstat, mkdir, readdir, rename, rm, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
-import { diskError, flushDirectory, uniqueName } from './durable.ts';
+import { diskError, flushDirectory, uniqueName } from '../host/durable-file.ts';
 
 export class SnapshotStore {
   private readonly snapshotsDir: string;

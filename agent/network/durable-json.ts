@@ -1,27 +1,11 @@
 /** Small records that survive a power cut: whole or not at all. */
-import { mkdir, open, readFile, rename } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { readFile } from 'node:fs/promises';
 import { FrotaError } from '../../proto/base/errors.ts';
+import { writeFileDurably } from '../host/durable-file.ts';
 
-/** Temporary file, fsync, rename, fsync of the folder: a reader sees the old record or the new one. One writer at a time. */
+/** A reader sees the old record or the new one. */
 export async function writeJsonDurably(path: string, value: unknown): Promise<void> {
-  const folder = dirname(path);
-  await mkdir(folder, { recursive: true, mode: 0o700 });
-  const temporary = `${path}.new`;
-  const file = await open(temporary, 'w', 0o600);
-  try {
-    await file.writeFile(JSON.stringify(value));
-    await file.sync();
-  } finally {
-    await file.close();
-  }
-  await rename(temporary, path);
-  const handle = await open(folder, 'r');
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
+  await writeFileDurably(path, JSON.stringify(value));
 }
 
 /** The record, or undefined when there is none. @throws FrotaError `corrupt` when it is no JSON. */

@@ -1,9 +1,8 @@
 /** What makes this machine a node of its cluster: its id, key and certificate, the cluster's CA, the controllers. */
 // x509 resolves its parts through decorators, whose metadata must be there first.
 import 'reflect-metadata';
-import { createHash, createPrivateKey, randomBytes, X509Certificate } from 'node:crypto';
-import { constants } from 'node:fs';
-import { mkdir, open, readFile, rename, unlink } from 'node:fs/promises';
+import { createHash, createPrivateKey, X509Certificate } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as x509 from '@peculiar/x509';
 import { FrotaError } from '../../proto/base/errors.ts';
@@ -13,6 +12,7 @@ import type { Client } from '../../proto/rpc/client.ts';
 import { connect, createClient, parseAddress } from '../../proto/rpc/client.ts';
 import { joinService } from '../../proto/rpc/service.ts';
 import type { dispatchService } from '../../proto/rpc/service.ts';
+import { writeFileDurably } from '../host/durable-file.ts';
 import { fetchChain } from './server-chain.ts';
 
 /** All PEM. */
@@ -40,9 +40,6 @@ export interface JoinOptions {
 const joinDeadlineMs = 15_000;
 const renewDeadlineMs = 10_000;
 const credentialsFile = 'credentials.json';
-/** The file holds the node's key. */
-const secretFileMode = 0o600;
-const secretFolderMode = 0o700;
 
 /**
  * Makes this machine a node, or gives what it has if it is one already: the token is then not looked at. The server is
@@ -181,25 +178,5 @@ function validityOf({ certificate }: Credentials): { notBeforeMs: number; notAft
 
 /** Whole or not at all, and durable before it is used: the controller has used up the token for it. */
 async function storeCredentials(dataDir: string, credentials: Credentials): Promise<void> {
-  await mkdir(dataDir, { recursive: true, mode: secretFolderMode });
-  const temporary = join(dataDir, `.${credentialsFile}-${randomBytes(8).toString('hex')}`);
-  try {
-    const file = await open(temporary, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, secretFileMode);
-    try {
-      await file.writeFile(`${JSON.stringify(credentials, undefined, 2)}\n`);
-      await file.sync();
-    } finally {
-      await file.close();
-    }
-    await rename(temporary, join(dataDir, credentialsFile));
-  } catch (cause) {
-    await unlink(temporary).catch(() => undefined);
-    throw new FrotaError('unavailable', `the node's certificate cannot be stored in ${dataDir}`, { cause });
-  }
-  const folder = await open(dataDir, constants.O_RDONLY);
-  try {
-    await folder.sync();
-  } finally {
-    await folder.close();
-  }
+  await writeFileDurably(join(dataDir, credentialsFile), `${JSON.stringify(credentials, undefined, 2)}\n`);
 }

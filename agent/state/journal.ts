@@ -3,10 +3,11 @@
  * SIGKILL and power loss whole or not at all.
  */
 import { createHash } from 'node:crypto';
-import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
+import { readdir, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { FrotaError } from '../../proto/base/errors.ts';
 import type { Logger } from '../../proto/base/log.ts';
+import { temporarySuffix, writeFileDurably } from '../host/durable-file.ts';
 
 export type RecordKind = 'self' | 'units' | 'tasks';
 
@@ -22,8 +23,6 @@ export interface Journal {
   /** Every readable record; an unreadable file is logged, set aside with the suffix `.corrupt` and left out. */
   load(kind: RecordKind): Promise<readonly JournalRecord[]>;
 }
-
-const temporarySuffix = '.tmp';
 
 export function createJournal(directory: string, logger: Logger): Journal {
   const folder = (kind: RecordKind): string => join(directory, kind);
@@ -45,8 +44,7 @@ export function createJournal(directory: string, logger: Logger): Journal {
   return {
     put: (kind, id, value) =>
       serial(path(kind, id), async () => {
-        await mkdir(folder(kind), { recursive: true, mode: 0o700 });
-        await replaceDurably(path(kind, id), JSON.stringify({ id, value }));
+        await writeFileDurably(path(kind, id), JSON.stringify({ id, value }));
       }),
     delete: (kind, id) =>
       serial(path(kind, id), async () => {
@@ -59,36 +57,6 @@ export function createJournal(directory: string, logger: Logger): Journal {
 /** Ids hold `/` and `:`; a short digest keeps the file name safe and bounded, the record itself holds the id. */
 function fileName(id: string): string {
   return /^[A-Za-z0-9_-]{1,64}$/.test(id) ? id : createHash('sha256').update(id).digest('hex').slice(0, 32);
-}
-
-async function replaceDurably(path: string, text: string): Promise<void> {
-  const temporary = path + temporarySuffix;
-  try {
-    const file = await open(temporary, 'w', 0o600);
-    try {
-      await file.writeFile(text);
-      await file.sync();
-    } finally {
-      await file.close();
-    }
-    await rename(temporary, path);
-    await syncFolder(join(path, '..'));
-  } catch (error) {
-    await rm(temporary, { force: true }).catch(() => undefined);
-    const full = (error as NodeJS.ErrnoException).code === 'ENOSPC';
-    throw new FrotaError(full ? 'exhausted' : 'internal', `cannot write ${path}${full ? ': the disk is full' : ''}`, {
-      cause: error,
-    });
-  }
-}
-
-async function syncFolder(path: string): Promise<void> {
-  const folder = await open(path, 'r');
-  try {
-    await folder.sync();
-  } finally {
-    await folder.close();
-  }
 }
 
 async function loadFolder(folder: string, logger: Logger): Promise<readonly JournalRecord[]> {

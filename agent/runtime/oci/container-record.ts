@@ -1,6 +1,6 @@
 /** What the agent must know of a container after its own death; one small file in the container's folder. */
-import { open, readFile, rename, writeFile } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { readFile, rename, writeFile } from 'node:fs/promises';
+import { temporarySuffix, writeFileDurably } from '../../host/durable-file.ts';
 import type { ProcessIdentity } from '../../host/processes.ts';
 import type { ContainerExit } from '../runtime.ts';
 
@@ -20,20 +20,13 @@ export interface ContainerRecord {
 /** Replaces the record; `durable` waits until it would survive a power cut. */
 export async function writeRecord(path: string, record: ContainerRecord, durable: boolean): Promise<void> {
   const text = `${JSON.stringify(record)}\n`;
-  const temporary = `${path}.new`;
   if (durable) {
-    const file = await open(temporary, 'w');
-    try {
-      await file.writeFile(text);
-      await file.datasync();
-    } finally {
-      await file.close();
-    }
-  } else {
-    await writeFile(temporary, text);
+    await writeFileDurably(path, text);
+    return;
   }
+  const temporary = `${path}${temporarySuffix}`;
+  await writeFile(temporary, text);
   await rename(temporary, path);
-  if (durable) await syncFolder(dirname(path));
 }
 
 /** Undefined if there is none, or none that can be read: the container is then half-made. */
@@ -51,13 +44,4 @@ function isRecord(value: unknown): value is ContainerRecord {
   if (typeof value !== 'object' || value === null) return false;
   const fields = value as Record<string, unknown>;
   return fields.version === 1 && typeof fields.id === 'string' && typeof fields.process === 'object';
-}
-
-async function syncFolder(path: string): Promise<void> {
-  const folder = await open(path, 'r');
-  try {
-    await folder.sync();
-  } finally {
-    await folder.close();
-  }
 }

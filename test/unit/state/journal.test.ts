@@ -37,7 +37,7 @@ describe('journal', () => {
     const journal = createJournal(folder, silentLogger);
     await journal.put('tasks', 'good', 1);
     await writeFile(join(folder, 'tasks', 'torn.json'), '{"id":"torn","val');
-    await writeFile(join(folder, 'tasks', 'half.json.tmp'), '{');
+    await writeFile(join(folder, 'tasks', 'half.json.x.new'), '{');
     expect(await journal.load('tasks')).toEqual([{ id: 'good', value: 1 }]);
     expect((await readdir(join(folder, 'tasks'))).sort()).toEqual(['good.json', 'torn.json.corrupt']);
   });

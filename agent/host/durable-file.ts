@@ -1,6 +1,6 @@
 /** Files and directories that are whole and on disk, or absent: written beside, flushed, renamed. */
 import { randomBytes } from 'node:crypto';
-import { open, rename, rm } from 'node:fs/promises';
+import { mkdir, open, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { FrotaError } from '../../proto/base/errors.ts';
 
@@ -17,11 +17,23 @@ export async function flushDirectory(dir: string): Promise<void> {
   }
 }
 
-/** Writes `path` by way of a new file in `workDir`, which is on the same file system. */
-export async function writeFileDurably(path: string, bytes: Uint8Array | string, workDir: string): Promise<void> {
-  const temporary = join(workDir, uniqueName());
+/** The agent's own files: they hold keys, environment values, names of images. */
+const privateMode = 0o600;
+const privateFolderMode = 0o700;
+/** Marks a file that a crash left half-written; readers of the folder remove it. */
+export const temporarySuffix = '.new';
+
+/**
+ * Replaces `path` whole or not at all, and on disk when it resolves. `workDir`: where the new file is written first, on
+ * the same file system; by default beside `path`. Missing folders are made.
+ * @throws FrotaError `exhausted` when the disk is full, `unavailable` otherwise; what was there before is kept.
+ */
+export async function writeFileDurably(path: string, bytes: Uint8Array | string, workDir?: string): Promise<void> {
+  const folder = dirname(path);
+  const temporary = workDir === undefined ? `${path}.${uniqueName()}${temporarySuffix}` : join(workDir, uniqueName());
   try {
-    const file = await open(temporary, 'wx', 0o600);
+    if (workDir === undefined) await mkdir(folder, { recursive: true, mode: privateFolderMode });
+    const file = await open(temporary, 'wx', privateMode);
     try {
       await file.writeFile(bytes);
       await file.sync();
@@ -30,10 +42,10 @@ export async function writeFileDurably(path: string, bytes: Uint8Array | string,
     }
     await rename(temporary, path);
   } catch (error) {
-    await rm(temporary, { force: true });
+    await rm(temporary, { force: true }).catch(() => undefined);
     throw diskError(error, path);
   }
-  await flushDirectory(dirname(path));
+  await flushDirectory(folder);
 }
 
 /** A failed system call on a file as a FrotaError: `exhausted` when there is no room, otherwise `unavailable`. */
