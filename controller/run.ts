@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import { networkInterfaces } from 'node:os';
 import { join } from 'node:path';
 import { customAlphabet } from 'nanoid';
+import pLimit from 'p-limit';
 import { describeError, FrotaError } from '../proto/base/errors.ts';
 import { monoMs, wallMs } from '../proto/base/clock.ts';
 import type { Clock } from '../proto/base/clock.ts';
@@ -22,6 +23,7 @@ import { joinNode } from './api/join.ts';
 import { createDispatch } from './dispatch/dispatch.ts';
 import { createLivenessJudge } from './liveness/liveness-judge.ts';
 import type { LivenessJudge } from './liveness/liveness-judge.ts';
+import { defaultLivenessSettings } from './liveness/settings.ts';
 import { startControlLoop } from './loop/control-loop.ts';
 import type { ControlLoop } from './loop/control-loop.ts';
 import type { ControllerOptions } from './options.ts';
@@ -47,8 +49,6 @@ const newId = customAlphabet('0123456789abcdefghijklmnopqrstuvwxyz', 12);
 const clock: Clock = { now: () => ({ monoMs: monoMs(performance.now()), wallMs: wallMs(Date.now()) }) };
 const sha256 = (value: string | Uint8Array): string => createHash('sha256').update(value).digest('hex');
 
-/** How often agents say that they live; detection time follows from it (`controller/liveness`). */
-const heartbeatIntervalMs = 200;
 /** A registry that does not answer must not hold an `apply` for longer. */
 const resolveTimeoutMs = 30_000;
 
@@ -178,7 +178,7 @@ async function startServers(core: Core, stops: (() => Promise<void> | void)[]): 
       epoch: core.leadership.cluster.epoch,
       livenessKey: livenessKey(core.leadership.cluster.secret, nodeId),
       livenessPort: judge.port,
-      heartbeatIntervalMs,
+      heartbeatIntervalMs: defaultLivenessSettings.heartbeatIntervalMs,
     }),
     clock,
     logger,
@@ -225,26 +225,36 @@ async function startServers(core: Core, stops: (() => Promise<void> | void)[]): 
 
 function addJoin(server: RpcServer, core: Core, addresses: Addresses): void {
   const { authority, mirror, judge, records, store } = core;
+  // One at a time: each sees the names and subnets that those before it took.
+  const serially = pLimit(1);
   server.add(joinService, {
-    join: async ({ token, nodeName, certificateRequest }) => {
-      const nowMs = clock.now().wallMs;
-      // Signed before the token is used up: a request that is refused costs nothing.
-      const nodeId = newId();
-      const certificate = await authority.signNode(certificateRequest, nodeId, nowMs);
-      const node = await joinNode(
-        {
-          snapshot: () => mirror.snapshot(),
-          liveness: () => judge.states(),
-          admit: async (given, admitted, replaces) =>
-            records.admitNode(await redemption(store, given, nowMs), admitted, replaces),
-          newId: () => nodeId,
-          clock,
-        },
-        token,
-        nodeName,
-      );
-      return { nodeId: node.id, certificate, caCertificate: authority.certificate, controlAddress: addresses.control };
-    },
+    join: async ({ token, nodeName, certificateRequest }) =>
+      serially(async () => {
+        const nowMs = clock.now().wallMs;
+        // Looked at first: a stranger must not have the authority at work.
+        await redemption(store, token, nowMs);
+        // Signed before the token is used up: a request that is refused costs nothing.
+        const nodeId = newId();
+        const certificate = await authority.signNode(certificateRequest, nodeId, nowMs);
+        const node = await joinNode(
+          {
+            snapshot: () => mirror.snapshot(),
+            liveness: () => judge.states(),
+            admit: async (given, admitted, replaces) =>
+              records.admitNode(await redemption(store, given, nowMs), admitted, replaces),
+            newId: () => nodeId,
+            clock,
+          },
+          token,
+          nodeName,
+        );
+        return {
+          nodeId: node.id,
+          certificate,
+          caCertificate: authority.certificate,
+          controlAddress: addresses.control,
+        };
+      }),
   });
 }
 
@@ -256,11 +266,11 @@ function createControlService(core: Core, addresses: Addresses): Control {
     liveness: () => judge.states(),
     reasons: () => loop.reasons(),
     passed: () => loop.passed(),
-    onChange: (listener, signal) => {
+    onChange: (listener) => {
       const offs = [mirror.onChange(listener), loop.onPass(listener), judge.onChange(listener)];
-      signal.addEventListener('abort', () => {
+      return () => {
         for (const off of offs) off();
-      });
+      };
     },
     resolveImage: (reference, signal) => {
       const platform = solePlatform([...mirror.snapshot().facts.values()]);

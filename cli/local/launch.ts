@@ -50,8 +50,12 @@ export async function launch(wanted: Launch): Promise<void> {
 export function boundLog(file: string): void {
   const size = statSync(file, { throwIfNoEntry: false })?.size ?? 0;
   if (size <= maxLogBytes) return;
-  copyFileSync(file, `${file}.1`);
-  truncateSync(file);
+  try {
+    copyFileSync(file, `${file}.1`);
+  } finally {
+    // Also when the copy fails: on a full disk this is what makes room.
+    truncateSync(file);
+  }
 }
 
 /** The end of a log, for an error message; empty when there is none. */

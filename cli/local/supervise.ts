@@ -46,7 +46,12 @@ export async function supervise(options: SuperviseOptions): Promise<void> {
       // The folders were removed under us: there is nothing left to supervise.
       if (record === undefined) return;
       const parts = partsOf(place, record, env);
-      for (const part of parts) await keepRunning(part, states, log);
+      for (const part of parts) {
+        // One part that can't be started or killed must not keep the others from being looked after.
+        await keepRunning(part, states, log).catch((error: unknown) => {
+          log.error({ part: part.id, error: describeError(error) }, 'could not be started; tried again');
+        });
+      }
       if (round % slowEvery === 0) await lookAfter(place, record, parts);
     } catch (error) {
       log.error({ error: describeError(error) }, 'a round failed; the next one tries again');

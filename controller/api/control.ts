@@ -16,8 +16,8 @@ export interface ControlPorts extends StackPorts {
   readonly reasons: () => ReadonlyMap<string, string>;
   /** Resolves when a pass that sees everything accepted so far has ended. */
   readonly passed: () => Promise<void>;
-  /** Calls the listener after each change of what people can see, until the signal aborts. */
-  readonly onChange: (listener: () => void, signal: AbortSignal) => void;
+  /** Calls the listener after each change of what people can see, until the returned function is called. */
+  readonly onChange: (listener: () => void) => () => void;
   /** `ttlMs` undefined: the default. */
   readonly createToken: (ttlMs: number | undefined) => Promise<{ token: string; expiresAtMs: number }>;
   /** host:port */
@@ -120,10 +120,10 @@ function progress(input: ViewInput, stack: string): wire.StackProgress {
 async function* watch<T>(ports: ControlPorts, look: () => T, signal: AbortSignal): AsyncIterable<T> {
   let changed = true;
   let ring: () => void = () => undefined;
-  ports.onChange(() => {
+  const off = ports.onChange(() => {
     changed = true;
     ring();
-  }, signal);
+  });
   const onAbort = (): void => {
     ring();
   };
@@ -141,6 +141,7 @@ async function* watch<T>(ports: ControlPorts, look: () => T, signal: AbortSignal
       await new Promise((resolve) => setTimeout(resolve, watchIntervalMs));
     }
   } finally {
+    off();
     signal.removeEventListener('abort', onAbort);
   }
 }

@@ -32,7 +32,7 @@ export async function joinNode(ports: JoinPorts, token: string, name: string): P
     const snapshot = ports.snapshot();
     const nodes = [...snapshot.nodes.values()];
     const namesake = nodes.find(({ value }) => value.name === name);
-    if (namesake !== undefined) refuseLiving(namesake.value, ports.liveness());
+    if (namesake !== undefined) refuseLiving(namesake.value, ports.liveness(), snapshot.facts.has(namesake.value.id));
     const others = nodes.filter((node) => node !== namesake);
     const node: Node = {
       id: ports.newId(),
@@ -47,9 +47,15 @@ export async function joinNode(ports: JoinPorts, token: string, name: string): P
 }
 
 /** A machine that was lost and set up anew may take its old name; one that lives keeps it. */
-function refuseLiving(node: Node, liveness: ReadonlyMap<string, NodeLiveness>): void {
+function refuseLiving(node: Node, liveness: ReadonlyMap<string, NodeLiveness>, saidHello: boolean): void {
   const state = liveness.get(node.id)?.state;
-  if (state === undefined || state === 'down') return;
+  if (state === 'down' || (state === undefined && !saidHello)) return;
+  if (state === undefined) {
+    throw new FrotaError(
+      'unavailable',
+      `there is a node "${node.name}" already, and this controller has just started and not heard of it yet; try again in a few seconds`,
+    );
+  }
   throw new FrotaError(
     'already-exists',
     `there is a node "${node.name}" already (${state}); give this machine another name with --name, or stop the other first`,

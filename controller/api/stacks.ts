@@ -1,4 +1,5 @@
 /** Use-cases that change what is declared: apply, scale, remove. Each ends in one conditional put of the stack's record. */
+import pLimit from 'p-limit';
 import { FrotaError } from '../../proto/base/errors.ts';
 import type { Problem } from '../../proto/base/errors.ts';
 import type { Clock } from '../../proto/base/clock.ts';
@@ -55,6 +56,11 @@ export async function applyStack(
   refuseProblems(declared.name, portConflicts(declared, otherSpecs(snapshot, declared.name), services));
   const current = snapshot.stacks.get(declared.name);
   const spec = await resolveImages(ports, declared, signal);
+  // Again, for what has become of it: digests have been filled in, and others may have applied meanwhile.
+  refuseProblems(declared.name, validateStackSpec(spec));
+  const later = ports.snapshot();
+  const held = [...later.services.values()].map(({ value }) => value);
+  refuseProblems(declared.name, portConflicts(spec, otherSpecs(later, declared.name), held));
   const result = compareSpecs(current?.value.spec, spec);
   if (current !== undefined && !result.changed) return { ...result, version: current.value.version };
   const version = (current?.value.version ?? 0) + 1;
@@ -86,6 +92,7 @@ async function scaleStack(
   for (let round = 0; round < maxScaleRounds; round += 1) {
     const current = existingStack(ports.snapshot(), name);
     const wanted = new Map(requests.map((request) => [request.service, request.replicas]));
+    refuseUnfit(name, requests, new Set(current.value.spec.services.map((service) => service.name)));
     const services = current.value.spec.services.map((service) => ({
       ...service,
       replicas: wanted.get(service.name) ?? service.replicas,
@@ -104,6 +111,18 @@ async function scaleStack(
     if (await ports.putStack(name, stack, current.modRevision)) return results;
   }
   throw changedMeanwhile(name);
+}
+
+/** A service that is going can't be scaled, nor one to two sizes at once. */
+function refuseUnfit(stack: string, requests: readonly ScaleRequest[], declared: ReadonlySet<string>): void {
+  for (const [index, { service }] of requests.entries()) {
+    if (!declared.has(service)) {
+      throw new FrotaError('not-found', `service ${stack}/${service} is no longer declared; it is being removed`);
+    }
+    if (requests.findIndex((other) => other.service === service) !== index) {
+      throw new FrotaError('invalid', `service ${stack}/${service} is named twice; give it one number of replicas`);
+    }
+  }
 }
 
 /** @returns the names of the services that go. */
@@ -141,10 +160,16 @@ const changedMeanwhile = (name: string): FrotaError =>
     `stack "${name}" was changed by somebody else at the same moment; nothing was done, try again`,
   );
 
+/** Registries are asked for this many tags at a time. */
+const maxConcurrentResolves = 8;
+
 /** Each reference is asked for once; all that fail are told together. */
 async function resolveImages(ports: StackPorts, declared: StackSpec, signal: AbortSignal): Promise<StackSpec> {
+  const limited = pLimit(maxConcurrentResolves);
   const references = [...new Set(declared.services.map((service) => service.template.image.reference))];
-  const outcomes = await Promise.allSettled(references.map((reference) => ports.resolveImage(reference, signal)));
+  const outcomes = await Promise.allSettled(
+    references.map((reference) => limited(() => ports.resolveImage(reference, signal))),
+  );
   const resolved = new Map<string, ResolvedImage>();
   const failures = new Map<string, FrotaError>();
   outcomes.forEach((outcome, index) => {

@@ -11,7 +11,7 @@ import type { RevisedUnit, Unit } from '../../proto/domain/assignment.ts';
 import type { NodeFacts } from '../../proto/domain/node.ts';
 import type { TaskStatus } from '../../proto/domain/task.ts';
 import type { Snapshot } from '../plan/snapshot.ts';
-import { takeReports } from './intake.ts';
+import { checkFacts, takeReports } from './intake.ts';
 import type { TimedReport } from './intake.ts';
 import { unitsOf, unitsOfNode } from './units.ts';
 import type { UnitSet } from './units.ts';
@@ -60,13 +60,14 @@ export function createDispatch(ports: DispatchPorts): Dispatch {
     if (first.done === true || first.value.kind !== 'hello') {
       throw new FrotaError('invalid', 'a session begins with a hello');
     }
+    checkFacts(first.value.facts);
     await ports.storeFacts({ ...first.value.facts, nodeId });
     const mailbox = createMailbox(signal);
     const live: Live = { nodeId, wake: mailbox.wake, end: mailbox.end };
     sessions.get(nodeId)?.end();
     sessions.set(nodeId, live);
     // Ends with the stream, never throws, and nothing waits for it: a session that was replaced must be able to end first.
-    void takeIn(nodeId, messages, mailbox);
+    void takeIn(ports, nodeId, messages, mailbox);
     try {
       yield { kind: 'welcome', nodeId, nodeName: node.name, subnet: node.subnet, ...ports.welcome(nodeId) };
       const held = new Map(first.value.held.map(({ key, revision }) => [key, revision]));
@@ -82,34 +83,50 @@ export function createDispatch(ports: DispatchPorts): Dispatch {
     }
   }
 
-  async function takeIn(nodeId: string, messages: AsyncIterator<AgentMessage>, mailbox: Mailbox): Promise<void> {
-    try {
-      for (;;) {
-        const next = await messages.next();
-        if (next.done === true) break;
-        if (next.value.kind !== 'statuses') continue;
-        await takeBatch(nodeId, next.value.reports);
-        mailbox.put({ kind: 'ack', sequence: next.value.sequence });
-      }
-    } catch (error) {
-      ports.logger.debug({ nodeId, error: describeError(error) }, 'session ended');
-    }
-    mailbox.end();
-  }
-
-  async function takeBatch(nodeId: string, reports: readonly StatusReport[]): Promise<void> {
-    const intake = takeReports(ports.snapshot(), nodeId, reports.map(timed), ports.clock.now().wallMs);
-    for (const status of intake.remember) ports.rememberStatus(status);
-    if (intake.store.length > 0) await ports.storeStatuses(intake.store);
-  }
-
   return {
     serve,
     changed: () => {
       units.invalidate();
-      for (const session of sessions.values()) session.wake();
+      const { nodes } = ports.snapshot();
+      for (const session of sessions.values()) {
+        if (nodes.has(session.nodeId)) session.wake();
+        else session.end();
+      }
     },
   };
+}
+
+/** Ends with the stream, and never throws. */
+async function takeIn(
+  ports: DispatchPorts,
+  nodeId: string,
+  messages: AsyncIterator<AgentMessage>,
+  mailbox: Mailbox,
+): Promise<void> {
+  try {
+    for (;;) {
+      const next = await messages.next();
+      if (next.done === true) break;
+      if (next.value.kind !== 'statuses') continue;
+      await takeBatch(ports, nodeId, next.value.reports);
+      mailbox.put({ kind: 'ack', sequence: next.value.sequence });
+    }
+  } catch (error) {
+    const { code } = FrotaError.from(error);
+    if (code === 'cancelled') ports.logger.debug({ nodeId }, 'session ended');
+    else
+      ports.logger.warn(
+        { nodeId, error: describeError(error) },
+        'session ended; the agent comes back and tells all anew',
+      );
+  }
+  mailbox.end();
+}
+
+async function takeBatch(ports: DispatchPorts, nodeId: string, reports: readonly StatusReport[]): Promise<void> {
+  const intake = takeReports(ports.snapshot(), nodeId, reports.map(timed), ports.clock.now().wallMs);
+  for (const status of intake.remember) ports.rememberStatus(status);
+  if (intake.store.length > 0) await ports.storeStatuses(intake.store);
 }
 
 function timed({ sinceAgoMs, startedAgoMs, finishedAgoMs, ...status }: StatusReport): TimedReport {

@@ -18,13 +18,16 @@ export interface Prober {
 export interface ProberEvents {
   /** The sealed probe to send. */
   readonly seal: (nonce: Uint8Array) => Uint8Array;
-  readonly event: (kind: 'probe-sent' | 'refused') => void;
+  /** `unsendable`: this machine itself has no way out, which says nothing about the node. */
+  readonly event: (kind: 'probe-sent' | 'refused' | 'unsendable') => void;
   /** Everything that arrives, unchecked. */
   readonly message: (bytes: Uint8Array) => void;
   /** Until the next probe, ms. */
   readonly intervalMs: () => number;
 }
 
+/** Errors of this machine's own network; a dead neighbour is EHOSTUNREACH. */
+const ownFailures: ReadonlySet<string | undefined> = new Set(['ENETUNREACH', 'ENETDOWN', 'EADDRNOTAVAIL']);
 /** Answers to older probes than these come too late to matter. */
 const maxNonces = 64;
 
@@ -35,8 +38,14 @@ export function startProber(address: string, port: number, events: ProberEvents)
   let closed = false;
 
   function failed(error: NodeJS.ErrnoException): void {
-    // Everything else (no route, link down) is what silence looks like from here.
+    // Everything else is what silence looks like from here.
     if (error.code === 'ECONNREFUSED' && !closed) events.event('refused');
+  }
+
+  function count(error: NodeJS.ErrnoException | null): void {
+    if (closed) return;
+    events.event(ownFailures.has(error?.code) ? 'unsendable' : 'probe-sent');
+    if (error !== null) failed(error);
   }
 
   function probe(): void {
@@ -44,28 +53,30 @@ export function startProber(address: string, port: number, events: ProberEvents)
     const nonce = new Uint8Array(randomBytes(nonceBytes));
     nonces.push(nonce);
     if (nonces.length > maxNonces) nonces.shift();
-    socket.send(events.seal(nonce), (error) => {
-      if (error !== null) failed(error);
-    });
-    events.event('probe-sent');
+    socket.send(events.seal(nonce), count);
     timer = setTimeout(probe, events.intervalMs());
   }
 
   socket.on('error', failed);
   socket.on('message', events.message);
-  socket.connect(port, address, (error?: Error) => {
-    // Without a route there is nothing to send on; the probes count as sent all the same, or nothing would ever be judged.
-    if (error === undefined || closed) {
-      probe();
-      return;
-    }
-    const count = (): void => {
-      if (closed) return;
-      events.event('probe-sent');
-      timer = setTimeout(count, events.intervalMs());
-    };
-    count();
-  });
+  /** Without a connection there is nothing to send on; the rounds count all the same, or nothing would ever be judged. */
+  function cannotConnect(error: NodeJS.ErrnoException): void {
+    if (closed) return;
+    count(error);
+    timer = setTimeout(() => {
+      cannotConnect(error);
+    }, events.intervalMs());
+  }
+
+  try {
+    socket.connect(port, address, (error?: Error) => {
+      if (error === undefined || closed) probe();
+      else cannotConnect(error);
+    });
+  } catch (error) {
+    // A port or address that is none, from a record of another version: as good as silence.
+    cannotConnect(error as NodeJS.ErrnoException);
+  }
 
   return {
     address,

@@ -59,7 +59,10 @@ export function createWatcher({ settings, nowMs, wallNowMs, changed }: WatcherPo
     one.prober = startProber(one.node.address, one.node.livenessPort, {
       seal: (nonce) => seal(one, 'probe', nonce),
       event: (kind) => {
-        apply(one, { kind, atMs: nowMs() });
+        if (kind !== 'unsendable') apply(one, { kind, atMs: nowMs() });
+        // A controller whose own link is down hears nobody and must bury nobody; one that hears others has a way out.
+        else if (hearsOthers(watched.values(), one, nowMs() - settings.suspectAfterMs))
+          apply(one, { kind: 'probe-sent', atMs: nowMs() });
       },
       message: (bytes) => {
         receive(bytes, () => undefined);
@@ -113,6 +116,11 @@ export function createWatcher({ settings, nowMs, wallNowMs, changed }: WatcherPo
       watched.clear();
     },
   };
+}
+
+function hearsOthers(watched: Iterable<Watched>, than: Watched, sinceMs: number): boolean {
+  for (const one of watched) if (one !== than && one.record.heard && one.record.lastSeenMs > sinceMs) return true;
+  return false;
 }
 
 const macWith =

@@ -1,5 +1,6 @@
 /** Wake → snapshot → plan → commit. Events only wake; what is done depends on the snapshot alone, so a lost wake costs a moment, never a task. */
 import { describeError } from '../../proto/base/errors.ts';
+import type { Problem } from '../../proto/base/errors.ts';
 import type { Clock } from '../../proto/base/clock.ts';
 import type { Logger } from '../../proto/base/log.ts';
 import type { NodeLiveness } from '../../proto/domain/node.ts';
@@ -44,6 +45,7 @@ class Loop implements ControlLoop {
   readonly #listeners = new Set<() => void>();
   #reasons: ReadonlyMap<string, string> = new Map();
   #waiters: (() => void)[] = [];
+  #told: ReadonlySet<string> = new Set();
   #woken = true;
   #closed = false;
   #ring: () => void = () => undefined;
@@ -111,13 +113,24 @@ class Loop implements ControlLoop {
     const now = clock.now();
     const plan = this.#ports.plan(this.#ports.snapshot(), { now, newId, liveness: this.#ports.liveness(), hash });
     this.#reasons = plan.reasons;
-    for (const { where, message } of plan.problems ?? []) logger.warn({ where }, message);
+    this.#tellProblems(plan.problems ?? []);
     if (plan.changes.length > 0) {
       const { conflicts } = await this.#ports.commit(plan.changes);
       logger.debug({ changes: plan.changes.length, conflicts }, 'pass');
       this.#woken = true;
     }
     return plan.wakeAtMs === undefined ? idlePassMs : Math.min(idlePassMs, Math.max(0, plan.wakeAtMs - now.wallMs));
+  }
+
+  /** Once, when it comes up: a problem can last for months of passes. The number in a countdown makes it no other. */
+  #tellProblems(problems: readonly Problem[]): void {
+    const texts = new Map(
+      problems.map(({ where, message }) => [`${where} ${message.replaceAll(/\d+ s$/g, '')}`, { where, message }]),
+    );
+    for (const [text, { where, message }] of texts) {
+      if (!this.#told.has(text)) this.#ports.logger.warn({ where }, message);
+    }
+    this.#told = new Set(texts.keys());
   }
 
   async #sleep(ms: number): Promise<void> {

@@ -39,6 +39,16 @@ export function overlaps(a: Cidr, b: Cidr): boolean {
   return a.first < b.first + 2 ** (32 - b.prefix) && b.first < a.first + 2 ** (32 - a.prefix);
 }
 
+/** False for what is no IPv4 address. */
+export function contains({ first, prefix }: Cidr, address: string): boolean {
+  try {
+    const { first: at } = parseCidr(`${address}/32`);
+    return at >= first && at < first + 2 ** (32 - prefix);
+  } catch {
+    return false;
+  }
+}
+
 /** The first free node subnet. @throws FrotaError `exhausted` when the pool has none left. */
 export function freeSubnet(pool: string, taken: readonly string[]): string {
   const { first, prefix } = parseCidr(pool);

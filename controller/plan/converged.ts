@@ -26,8 +26,14 @@ export function isConverged(snapshot: Snapshot, stack: string): boolean {
     else if (!isEnded(state)) return false;
   }
   return spec.services.every(
-    ({ name, replicas }) => settled.get(name)?.size === replicas && snapshot.services.has(serviceId(stack, name)),
+    (service) => settled.get(service.name)?.size === service.replicas && hasItsPorts(snapshot, stack, service),
   );
+}
+
+/** A port that another service holds is not given; that is no convergence. */
+function hasItsPorts(snapshot: Snapshot, stack: string, { name, ports }: ServiceSpec): boolean {
+  const given = snapshot.services.get(serviceId(stack, name))?.value.ports;
+  return given?.length === ports.length;
 }
 
 type TemplateComparison = (service: ServiceSpec, task: Task) => boolean;

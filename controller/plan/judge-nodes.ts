@@ -5,18 +5,45 @@
 import { isLive, tasksOf } from './draft.ts';
 import type { Draft } from './draft.ts';
 
+/** Nodes lost this close together were lost together. */
+export const massFailureWindowMs = 5_000;
+/** How long nodes that were lost together are waited for: it is more likely the network than the nodes. */
+export const massFailureHoldMs = 10_000;
+
 export function judgeNodes(draft: Draft): void {
+  const held = holdMassFailure(draft);
   const lost = new Map<string, string | undefined>();
   for (const service of draft.services.values()) {
     for (const task of tasksOf(service)) {
       const { nodeId } = task.task;
       if (nodeId === undefined || !isLive(task)) continue;
-      if (!lost.has(nodeId)) lost.set(nodeId, whyLost(draft, nodeId));
+      if (!lost.has(nodeId)) lost.set(nodeId, held.has(nodeId) ? undefined : whyLost(draft, nodeId));
       const reason = lost.get(nodeId);
       if (reason === undefined) continue;
       task.task = { ...task.task, orphaned: true, desired: 'shutdown', desiredReason: reason };
     }
   }
+}
+
+/** The brake: more than half of the nodes, at least two, lost together are not given up before the hold is over. */
+function holdMassFailure(draft: Draft): ReadonlySet<string> {
+  const { nodes, facts } = draft.snapshot;
+  const { liveness, now } = draft.input;
+  const down = [...nodes.keys()].flatMap((id) => {
+    const known = liveness.get(id);
+    return known?.state === 'down' && known.sinceMs <= now.wallMs ? [{ id, sinceMs: known.sinceMs }] : [];
+  });
+  const lastMs = Math.max(...down.map(({ sinceMs }) => sinceMs));
+  const together = down.filter(({ sinceMs }) => lastMs - sinceMs <= massFailureWindowMs);
+  const untilMs = lastMs + massFailureHoldMs;
+  if (together.length < 2 || together.length * 2 <= facts.size || now.wallMs >= untilMs) return new Set();
+  draft.wakeAtMs = Math.min(draft.wakeAtMs ?? Infinity, untilMs);
+  const names = together.map(({ id }) => nodes.get(id)?.value.name ?? id).sort();
+  draft.problems.push({
+    where: `nodes ${names.join(', ')}`,
+    message: `lost together, which is more likely the network than the nodes: their tasks are given up in ${String(Math.ceil((untilMs - now.wallMs) / 1000))} s`,
+  });
+  return new Set(together.map(({ id }) => id));
 }
 
 function whyLost(draft: Draft, nodeId: string): string | undefined {

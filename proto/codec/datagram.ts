@@ -41,7 +41,7 @@ export type OpenedDatagram =
 export const bootIdBytes = 16;
 export const nonceBytes = 16;
 export const macBytes = 16;
-/** Node ids are 26 characters at most today; one byte holds the length. */
+/** Node ids are 12 characters today; one byte holds the length. */
 export const maxNodeIdBytes = 64;
 
 const version = 1;

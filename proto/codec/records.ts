@@ -6,7 +6,6 @@ import { templateFromWire, templateToWire } from './service.ts';
 import { taskFromWire, taskStatusFromWire, taskStatusToWire, taskToWire } from './task.ts';
 import { messageCodec } from './wire.ts';
 
-/** Not a record by itself: `Task.templateHash` is the hash of these bytes. */
 export const { encode: encodeTaskTemplate, decode: decodeTaskTemplate } = messageCodec(
   'TaskTemplate',
   templateToWire,

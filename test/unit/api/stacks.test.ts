@@ -89,6 +89,14 @@ describe('apply', () => {
 });
 
 describe('scale and remove', () => {
+  it('refuses a service that is going, and one that is named twice', async () => {
+    const { ports } = stacks();
+    await applyStack(ports, aStackSpec(), 'ana', signal);
+    const web = { stack: 'shop', service: 'web', replicas: 2 };
+    await expect(scaleServices(ports, [{ ...web, service: 'old' }], 'ana')).rejects.toThrow(/no longer declared/);
+    await expect(scaleServices(ports, [web, { ...web, replicas: 5 }], 'ana')).rejects.toThrow(/named twice/);
+  });
+
   it('changes replicas only, and nothing when they are so already', async () => {
     const { ports, stored } = stacks();
     await applyStack(ports, aStackSpec(), 'ana', signal);
@@ -134,7 +142,23 @@ describe('join', () => {
     expect((await join(there, 'down')).id).toBe('fresh');
   });
 
-  it('refuses names that are none, and gives up when nodes keep changing', async () => {
+  it('waits for a node that this controller has not heard of yet, unless it never said hello', async () => {
+    await expect(join(aSnapshot({ nodes: [aNode('n1')] }), undefined)).rejects.toThrow(/try again in a few seconds/);
+    expect((await join(aSnapshot({ nodes: [aNode('n1')], facts: [] }), undefined)).id).toBe('fresh');
+  });
+
+  it('refuses names that are none', async () => {
     await expect(join(aSnapshot({}), undefined, 'a/b')).rejects.toThrow(/cannot be a node's name/);
+  });
+
+  it('gives up, saying so, when nodes keep changing', async () => {
+    const ports = {
+      snapshot: () => aSnapshot({}),
+      liveness: () => new Map(),
+      admit: () => Promise.resolve('conflict' as const),
+      newId: () => 'fresh',
+      clock,
+    };
+    await expect(joinNode(ports, 'token', 'n1')).rejects.toThrow(/too many machines join at once/);
   });
 });

@@ -7,7 +7,7 @@ import { monoMs, wallMs } from '../../../proto/base/clock.ts';
 import { silentLogger } from '../../../proto/base/log.ts';
 import { reviseUnit } from '../../../proto/codec/assignment.ts';
 import type { AgentMessage, ControllerMessage } from '../../../proto/codec/dispatch.ts';
-import { createOutbox } from '../../../proto/rpc/outbox.ts';
+import { createOutbox } from '../../fakes/outbox.ts';
 import { aFacts, aNode, aSnapshot, aTask } from '../../builders/domain.ts';
 
 const sha256Hex = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { takeReports } from '../../../controller/dispatch/intake.ts';
+import { checkFacts, takeReports } from '../../../controller/dispatch/intake.ts';
 import { unitsOf, unitsOfNode } from '../../../controller/dispatch/units.ts';
 import type { Snapshot } from '../../../controller/plan/snapshot.ts';
 import type { Task, TaskStatus } from '../../../proto/domain/task.ts';
@@ -96,6 +96,34 @@ describe('takeReports', () => {
       store: [],
       remember: [],
     });
+  });
+
+  it('believes of a node only what can be: times within the task’s life, an address of its own subnet', () => {
+    const seen = snapshot([task('a', { createdAtMs: 400 })], []);
+    const wild = { ...report('running', { address: '8.8.8.8', reason: 'x'.repeat(5_000) }), sinceAgoMs: -5, startedAgoMs: 9e15 }; // prettier-ignore
+    const [status] = takeReports(seen, 'n1', [wild], 1_000).store;
+    expect(status).toMatchObject({ sinceMs: 1_000, startedAtMs: 400 });
+    expect(status?.address).toBeUndefined();
+    expect(status?.reason).toHaveLength(1_024);
+    const own = takeReports(seen, 'n1', [report('running', { address: '10.64.0.9' })], 1_000).store[0];
+    expect(own?.address).toBe('10.64.0.9');
+  });
+
+  it('refuses facts that others could not use', () => {
+    const facts = { nodeId: 'n1', address: '10.0.0.1', livenessPort: 7403, capacity: { cpuMillis: 1, memoryBytes: 1 }, architecture: 'amd64', os: 'linux', agentVersion: '0' }; // prettier-ignore
+    expect(() => {
+      checkFacts(facts);
+    }).not.toThrow();
+    for (const wrong of [
+      { address: 'host.example' },
+      { livenessPort: 70_000 },
+      { livenessPort: 0 },
+      { capacity: { cpuMillis: -1, memoryBytes: 0 } },
+    ]) {
+      expect(() => {
+        checkFacts({ ...facts, ...wrong });
+      }, JSON.stringify(wrong)).toThrow(/must be|negative/);
+    }
   });
 
   it('keeps the start that was first told', () => {

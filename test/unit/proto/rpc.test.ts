@@ -11,7 +11,7 @@ import type { StackProgress } from '../../../proto/codec/control.ts';
 import { connect, createClient, parseAddress, targetOf } from '../../../proto/rpc/client.ts';
 import type { Connection } from '../../../proto/rpc/client.ts';
 import type { CallContext, Peer } from '../../../proto/rpc/context.ts';
-import { createOutbox } from '../../../proto/rpc/outbox.ts';
+import { createOutbox } from '../../fakes/outbox.ts';
 import { createServer } from '../../../proto/rpc/server.ts';
 import type { Handlers, RpcServer } from '../../../proto/rpc/server.ts';
 import { controlService, dispatchService } from '../../../proto/rpc/service.ts';

@@ -9,8 +9,8 @@ import type { DispatchStream, SessionPorts } from '../../../agent/session/sessio
 import { createJournal } from '../../../agent/state/journal.ts';
 import { monoMs, wallMs } from '../../../proto/base/clock.ts';
 import { silentLogger } from '../../../proto/base/log.ts';
-import { createOutbox } from '../../../proto/rpc/outbox.ts';
-import type { Outbox } from '../../../proto/rpc/outbox.ts';
+import { createOutbox } from '../../fakes/outbox.ts';
+import type { Outbox } from '../../fakes/outbox.ts';
 import type { AgentMessage, ControllerMessage } from '../../../proto/codec/dispatch.ts';
 import type { TaskStatus } from '../../../proto/domain/task.ts';
 

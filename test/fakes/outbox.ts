@@ -1,5 +1,5 @@
 /** A bounded queue between those who have something to send and the stream that sends it as fast as the peer reads. */
-import { FrotaError } from '../base/errors.ts';
+import { FrotaError } from '../../proto/base/errors.ts';
 
 export interface Outbox<T extends object> extends AsyncIterable<T> {
   /** @throws FrotaError `exhausted` when `limit` items wait already: the peer does not read; end its stream. */
