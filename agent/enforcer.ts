@@ -4,7 +4,7 @@ import { describeError } from '../proto/base/errors.ts';
 import type { Logger } from '../proto/base/log.ts';
 
 export interface Enforcer {
-  /** Resolves after the first success, or when closed. */
+  /** Resolves after the first success; never, if there is none. */
   readonly ready: Promise<void>;
   wake(): void;
   close(): Promise<void>;
@@ -45,7 +45,6 @@ export function createEnforcer(work: () => Promise<boolean>, logger: Logger): En
     },
     close: async () => {
       abort.abort();
-      succeed();
       await running;
     },
   };

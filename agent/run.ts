@@ -39,7 +39,7 @@ export async function runAgent(options: AgentOptions, logger: Logger, signal: Ab
   const credentials = await becomeNode(options, logger, signal);
   const address = options.address ?? (await addressTowards(credentials.controlAddresses[0] ?? ''));
   const journal = createJournal(join(options.data, 'journal'), logger);
-  const assignments = await loadAssignments(journal);
+  const assignments = await loadAssignments(journal, logger);
   const heartbeats = await createHeartbeats({
     workerUrl: new URL('./liveness/worker.js', import.meta.url),
     address,
@@ -98,12 +98,15 @@ async function runNode(parts: LinkParts, link: Link, journal: Journal): Promise<
     renderHosts,
     writeInPlace,
     resolvConf: resolvConfOfNode,
+    logger,
   });
   const enforcer = createEnforcer(async () => {
     const unit = assignments.network();
     if (unit === undefined) return false;
     const services = assignments.services();
-    await Promise.all([network.apply({ network: unit, services }), files.refresh(services)]);
+    // Names first: whatever is wrong with one task's file is told and never keeps the network from being made.
+    await files.refresh(services);
+    await network.apply({ network: unit, services });
     return true;
   }, logger);
   const tasks = new NodeTasks({
@@ -122,7 +125,7 @@ async function runNode(parts: LinkParts, link: Link, journal: Journal): Promise<
   try {
     await images.sweep();
     enforcer.wake();
-    await tasks.adopt(assignments.tasks() ?? []);
+    await tasks.adopt(assignments.tasks());
     logger.info({ nodeId: self.nodeId, subnet: self.subnet, tasks: tasks.statuses().length }, 'node is up');
     await attachTasks(link, tasks, enforcer, parts);
     await keepRight(parts, link, network);
@@ -130,8 +133,8 @@ async function runNode(parts: LinkParts, link: Link, journal: Journal): Promise<
     heartbeats.announceRestart();
   } finally {
     if (!signal.aborted) logger.error({}, 'the node stops after a failure; its containers keep running');
-    await tasks.close();
     await enforcer.close();
+    await tasks.close();
     await Promise.allSettled([runtime.close(), images.close(), network.close({ removeAll: false })]);
   }
 }
@@ -166,8 +169,9 @@ async function attachTasks(
   await link.attach({
     statuses: () => tasks.statuses(),
     onUnit: async (key) => {
-      if (key === 'tasks') await tasks.assign(assignments.tasks() ?? []);
-      else enforcer.wake();
+      const assigned = assignments.tasks();
+      if (key !== 'tasks') enforcer.wake();
+      else if (assigned !== undefined) await tasks.assign(assigned);
     },
     onSynced: () => {
       tasks.confirm();

@@ -10,6 +10,8 @@ export class NodeTasks {
   readonly #actors = new Map<string, TaskActor>();
   #confirmed = false;
   #closed = false;
+  /** The latest list; an earlier one may still be on its way through the journal. */
+  #wanted: ReadonlyMap<string, AssignedTask> = new Map();
 
   constructor(ports: Omit<ActorPorts, 'onForgotten'>) {
     this.#ports = { ...ports, onForgotten: (taskId) => this.#actors.delete(taskId) };
@@ -18,22 +20,27 @@ export class NodeTasks {
 
   /**
    * Finds again what an earlier agent left: containers that outlived it are adopted, what was ended is recorded, what no
-   * record explains is removed. `wanted`: the journaled assignment; nothing is started before `confirm`.
+   * record explains is removed. `wanted`: the journaled assignment; undefined when it is not known (its file was lost):
+   * everything then stays as it is until a controller speaks. Nothing is started before `confirm`.
    */
-  async adopt(wanted: readonly AssignedTask[]): Promise<void> {
-    const [records, containers, attachments] = await Promise.all([
+  async adopt(wanted: readonly AssignedTask[] | undefined): Promise<void> {
+    const [records, attachments, withFiles] = await Promise.all([
       this.#ports.journal.load('tasks'),
-      this.#ports.runtime.list(),
       this.#ports.network.list(),
+      this.#ports.files.list(),
     ]);
-    const wantedById = new Map(wanted.map((task) => [task.id, task]));
+    // Last: an end that comes from here on must find its actor, so nothing is awaited until they exist.
+    const containers = await this.#ports.runtime.list();
+    const wantedById = wanted === undefined ? undefined : new Map(wanted.map((task) => [task.id, task]));
     const containerById = new Map(containers.map((container) => [container.id, container]));
     const attachmentById = new Map(attachments.map((attachment) => [attachment.taskId, attachment]));
     for (const { id, value } of records) {
       const observed = { container: containerById.get(id), attachment: attachmentById.get(id) };
-      this.#actors.set(id, new TaskActor(this.#ports, value as TaskRecord, observed, wantedById.get(id)));
+      const record = value as TaskRecord;
+      const stillWanted = wantedById === undefined ? record.assigned : wantedById.get(id);
+      this.#actors.set(id, new TaskActor(this.#ports, record, observed, stillWanted));
     }
-    const strays = new Set([...containerById.keys(), ...attachmentById.keys(), ...(await this.#ports.files.list())]);
+    const strays = new Set([...containerById.keys(), ...attachmentById.keys(), ...withFiles]);
     for (const id of strays) if (!this.#actors.has(id)) await this.#removeStray(id);
   }
 
@@ -51,6 +58,7 @@ export class NodeTasks {
   /** Makes the node's tasks what the list says; complete, so what is not in it goes. */
   async assign(tasks: readonly AssignedTask[]): Promise<void> {
     const wanted = new Map(tasks.map((task) => [task.id, task]));
+    this.#wanted = wanted;
     for (const [id, actor] of this.#actors) actor.setWanted(wanted.get(id));
     const added = tasks.filter((task) => !this.#actors.has(task.id));
     await Promise.all(added.map((task) => this.#accept(task)));
@@ -74,7 +82,8 @@ export class NodeTasks {
 
   #start(task: AssignedTask, record: TaskRecord): void {
     if (this.#closed || this.#actors.has(task.id)) return;
-    const actor = new TaskActor(this.#ports, record, { container: undefined, attachment: undefined }, task);
+    const observed = { container: undefined, attachment: undefined };
+    const actor = new TaskActor(this.#ports, record, observed, this.#wanted.get(task.id));
     this.#actors.set(task.id, actor);
     this.#ports.onStatus(actor.status);
     if (this.#confirmed) actor.allowStart();

@@ -2,7 +2,7 @@
  * One task's serial mailbox: asks `reconcile` for the next step, does it, asks again. Nothing else touches the task's
  * container, network or record. Closing an actor leaves its container running: that is what adoption builds on.
  */
-import { describeError, FrotaError } from '../../proto/base/errors.ts';
+import { describeError } from '../../proto/base/errors.ts';
 import type { AssignedTask } from '../../proto/domain/assignment.ts';
 import type { TaskState, TaskStatus } from '../../proto/domain/task.ts';
 import { interruptible, nextStep } from '../reconcile/task-step.ts';
@@ -11,6 +11,7 @@ import type { Image } from '../images/images.ts';
 import type { Attachment } from '../network/network.ts';
 import type { Container, ContainerExit } from '../runtime/runtime.ts';
 import { containerSpec } from './container-spec.ts';
+import { endFields, initialStatus, megabytes, observedContainer, orAborted } from './observed.ts';
 import type { ActorPorts, TaskRecord } from './ports.ts';
 
 /** A step that must succeed in the end (stop, release, record) is tried again after this long. */
@@ -32,6 +33,7 @@ export class TaskActor {
   #mayStart = false;
   #container: ObservedContainer;
   #killSent = false;
+  #endJournaled = true;
   #attachment: Attachment | undefined;
   #image: Image | undefined;
   #status: TaskStatus;
@@ -49,7 +51,7 @@ export class TaskActor {
     this.#wanted = wanted;
     this.#attachment = observed.attachment;
     this.#container = observedContainer(record, observed.container);
-    this.#status = this.#initialStatus(observed.container);
+    this.#status = initialStatus(record, observed.container, this.#nowMs());
     this.#loop = this.#run();
   }
 
@@ -150,7 +152,7 @@ export class TaskActor {
     },
     attach: async () => {
       this.#report('preparing', { reason: 'making its network' });
-      await this.#ports.networkReady();
+      await orAborted(this.#ports.networkReady(), this.#signal());
       this.#attachment = await this.#ports.network.attach(this.#record.assigned.id);
       this.#ports.logger.debug({ taskId: this.#record.assigned.id, address: this.#attachment.address }, 'attached');
     },
@@ -164,14 +166,18 @@ export class TaskActor {
     finish: (step) => this.#recordEnd(step.end),
     release: async () => {
       const { id } = this.#record.assigned;
+      // On a full disk it is the removal that makes room for the record.
+      const before = await this.#journalEnd().catch((error: unknown) => error);
       await this.#ports.runtime.remove(id);
       this.#container = { kind: 'absent' };
-      await this.#ports.network.detach(id);
-      this.#attachment = undefined;
       await this.#ports.files.remove(id);
+      await this.#ports.network.detach(id);
+      if (before !== undefined) await this.#journalEnd();
+      this.#attachment = undefined;
     },
     forget: async () => {
       const { id } = this.#record.assigned;
+      await this.#ports.files.remove(id);
       await this.#ports.journal.delete('tasks', id);
       this.#forgotten = true;
       this.#ports.onForgotten(id);
@@ -196,8 +202,9 @@ export class TaskActor {
 
   async #create(): Promise<void> {
     const task = this.#record.assigned;
-    const attachment = this.#attachment;
-    if (attachment === undefined) throw new FrotaError('internal', `task ${task.id} has no network`);
+    // Again, and quick where nothing is missing: after a reboot the record of an attachment is there and its namespace is not.
+    const attachment = await this.#ports.network.attach(task.id);
+    this.#attachment = attachment;
     const image = this.#image ?? (await this.#ensureImage());
     const files = await this.#ports.files.prepare(task, attachment);
     const spec = containerSpec(task, image, attachment, files);
@@ -214,21 +221,36 @@ export class TaskActor {
     const { startedAtMs } = await this.#ports.runtime.start(this.#record.assigned.id);
     // It may have ended before `start` returned.
     if (this.#observedKind() !== 'ended') this.#container = { kind: 'running' };
-    await this.#save({ startedAtMs });
     this.#report('running', { startedAtMs });
+    // The runtime's own record has it too: a full disk is no reason to give up a container that runs.
+    await this.#save({ startedAtMs }).catch((error: unknown) => {
+      this.#ports.logger.error(
+        { taskId: this.#record.assigned.id, error: describeError(error) },
+        'its start is not journaled',
+      );
+    });
   }
 
   async #stop(): Promise<void> {
+    // Journaled first: an agent that dies in between must not tell an ordered stop as a failure.
+    await this.#save({ stopSentAtMs: this.#nowMs() }).catch(() => undefined);
     await this.#ports.runtime.kill(this.#record.assigned.id, this.#record.stopSignal ?? 'SIGTERM');
-    await this.#save({ stopSentAtMs: this.#nowMs() });
   }
 
   async #recordEnd(end: TaskEnd): Promise<void> {
     const reason = end.state === 'failed' ? await this.#withLastOutput(end.reason) : end.reason;
     const full: TaskEnd = { ...end, ...(reason === undefined ? {} : { reason }) };
     this.#record = { ...this.#record, end: full };
+    this.#endJournaled = false;
     this.#report(full.state, endFields(full));
+    await this.#journalEnd();
+  }
+
+  /** The end is on disk before anything of the task is removed, wherever the disk has room. */
+  async #journalEnd(): Promise<void> {
+    if (this.#endJournaled) return;
     await this.#ports.journal.put('tasks', this.#record.assigned.id, this.#record);
+    this.#endJournaled = true;
   }
 
   /** The last line a failed container wrote usually says why. */
@@ -254,21 +276,6 @@ export class TaskActor {
       sinceMs: sameState ? this.#status.sinceMs : this.#nowMs(),
     };
     this.#ports.onStatus(this.#status);
-  }
-
-  #initialStatus(container: Container | undefined): TaskStatus {
-    const { assigned, end, startedAtMs, address } = this.#record;
-    const running = container?.state.kind === 'running' ? container.state.startedAtMs : undefined;
-    const started = running ?? startedAtMs;
-    const base = {
-      taskId: assigned.id,
-      health: 'none' as const,
-      ...(started === undefined ? {} : { startedAtMs: started }),
-      ...(address === undefined ? {} : { address }),
-    };
-    if (end !== undefined) return { ...base, state: end.state, sinceMs: end.finishedAtMs, ...endFields(end) };
-    if (running !== undefined) return { ...base, state: 'running', sinceMs: running };
-    return { ...base, state: 'accepted', sinceMs: this.#nowMs() };
   }
 
   #local(): LocalTask {
@@ -308,27 +315,3 @@ export class TaskActor {
     this.#wake = () => undefined;
   }
 }
-
-function observedContainer(record: TaskRecord, container: Container | undefined): ObservedContainer {
-  if (container === undefined) {
-    return record.startRequested === true && record.end === undefined ? { kind: 'vanished' } : { kind: 'absent' };
-  }
-  switch (container.state.kind) {
-    case 'created':
-      return { kind: 'created' };
-    case 'running':
-      return { kind: 'running' };
-    case 'ended':
-      return { kind: 'ended', ...container.state.exit };
-  }
-}
-
-function endFields(end: TaskEnd): Partial<TaskStatus> {
-  return {
-    finishedAtMs: end.finishedAtMs,
-    ...(end.exitCode === undefined ? {} : { exitCode: end.exitCode }),
-    ...(end.reason === undefined ? {} : { reason: end.reason }),
-  };
-}
-
-const megabytes = (bytes: number): string => (bytes / 1e6).toFixed(1);

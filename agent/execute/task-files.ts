@@ -1,7 +1,10 @@
 /** The files this node writes for its containers, one folder a task; hosts files are kept true in place while containers run. */
 import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { describeError } from '../../proto/base/errors.ts';
+import type { Logger } from '../../proto/base/log.ts';
 import type { AssignedTask, ServiceUnit } from '../../proto/domain/assignment.ts';
+import { writeFileDurably } from '../host/durable-file.ts';
 import type { TaskFiles } from './ports.ts';
 
 export interface TaskFilesOptions {
@@ -15,6 +18,7 @@ export interface TaskFilesOptions {
   }) => string;
   readonly writeInPlace: (path: string, text: string) => Promise<boolean>;
   readonly resolvConf: () => Promise<string>;
+  readonly logger: Logger;
 }
 
 /** What a hosts file is made of besides the services; kept beside it, so that a later agent can refresh it. */
@@ -44,7 +48,7 @@ export function createTaskFiles(options: TaskFilesOptions): TaskFiles {
       const identity: Identity = { hostname: task.id, address: attachment.address, stack: task.stack };
       await mkdir(folder, { recursive: true, mode: 0o700 });
       await Promise.all([
-        writeFile(join(folder, identityFile), JSON.stringify(identity)),
+        writeFileDurably(join(folder, identityFile), JSON.stringify(identity)),
         writeFile(join(folder, 'hostname'), `${task.id}\n`, { mode: 0o644 }),
         options.resolvConf().then((text) => writeFile(join(folder, 'resolv.conf'), text, { mode: 0o644 })),
         writeHosts(task.id, identity, options.services()),
@@ -58,8 +62,16 @@ export function createTaskFiles(options: TaskFilesOptions): TaskFiles {
       for (const taskId of await list()) {
         // A folder that is being made or removed at this moment has no identity; `prepare` writes it anew.
         const text = await readFile(join(folderOf(taskId), identityFile), 'utf8').catch(() => undefined);
-        if (text === undefined || text === '') continue;
-        await writeHosts(taskId, JSON.parse(text) as Identity, services);
+        if (text === undefined) continue;
+        try {
+          await writeHosts(taskId, JSON.parse(text) as Identity, services);
+        } catch (error) {
+          // Cut off by a power cut, or the disk is full: the other tasks' names are kept right all the same.
+          options.logger.warn(
+            { taskId, error: describeError(error) },
+            'its hosts file could not be brought up to date',
+          );
+        }
       }
     },
     remove: (taskId) => rm(folderOf(taskId), { recursive: true, force: true }),

@@ -76,6 +76,12 @@ export async function run(program: string, args: readonly string[], options: Run
       ...(options.env === undefined ? {} : { env: options.env }),
     });
     let failure: FrotaError | undefined;
+    // First of all: where no descriptor is left there are no pipes, and the error comes in the next turn.
+    child.on('error', (error: NodeJS.ErrnoException) => {
+      settle(() => {
+        reject(failure ?? startError(program, options.cwd, error));
+      });
+    });
     let stuckTimer: NodeJS.Timeout | undefined;
     const abandon = (error: FrotaError): void => {
       failure ??= error;
@@ -112,11 +118,6 @@ export async function run(program: string, args: readonly string[], options: Run
     // EPIPE when the program ends without reading its input: its exit code tells the story.
     child.stdin.on('error', () => undefined);
     child.stdin.end(options.input ?? '');
-    child.on('error', (error: NodeJS.ErrnoException) => {
-      settle(() => {
-        reject(failure ?? startError(program, options.cwd, error));
-      });
-    });
     child.on('close', (code, killedBy) => {
       settle(() => {
         const result = { stdout: stdout(), stderr: stderr(), code: code ?? -1 };

@@ -10,8 +10,9 @@
  * (a name and a colon) leave some 660 for the rest, if the mount is made with `snapshots/` as working directory and
  * names relative to it. 26 characters of base32 are 130 bits of a SHA-256.
  */
+import { removeTree } from '../host/remove-tree.ts';
 import { createHash } from 'node:crypto';
-import { chmod, chown, lstat, mkdir, readdir, rename, rm, utimes } from 'node:fs/promises';
+import { chmod, chown, lstat, mkdir, readdir, rename, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 import { diskError, flushDirectory, uniqueName } from '../host/durable-file.ts';
 
@@ -52,18 +53,18 @@ export class SnapshotStore {
       await rename(staging, this.path(name)).catch(async (error: unknown) => {
         // Somebody else made the same one meanwhile, e.g. from another registry: theirs is as good.
         if (!(await this.has(name))) throw error;
-        await rm(staging, { recursive: true, force: true });
+        await removeTree(staging);
       });
       await flushDirectory(this.snapshotsDir);
     } catch (error) {
-      await rm(staging, { recursive: true, force: true });
+      await removeTree(staging);
       throw diskError(error, staging);
     }
   }
 
   /** Removes what was being unpacked. Complete snapshots stay, also without a record: the next pull goes on from them. */
   async sweep(): Promise<void> {
-    await rm(this.stagingDir, { recursive: true, force: true });
+    await removeTree(this.stagingDir);
     await this.open();
   }
 

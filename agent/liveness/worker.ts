@@ -32,6 +32,9 @@ try {
 }
 
 const socket = createSocket(isIPv6(address) ? 'udp6' : 'udp4');
+/** Stands for every address of this machine. */
+const anyAddress = isIPv6(address) ? '::' : '0.0.0.0';
+let bound = address;
 let listening = false;
 let target: HeartbeatTarget | undefined;
 let beating: NodeJS.Timeout | undefined;
@@ -84,12 +87,21 @@ socket.on('message', (bytes, sender) => {
 });
 socket.on('error', (error) => {
   // Before the socket listens the address is at fault; afterwards a single datagram could not be sent or read.
-  if (!listening) tell({ kind: 'failed', message: describeError(error) });
+  if (listening) return;
+  if ((error as NodeJS.ErrnoException).code === 'EADDRNOTAVAIL' && bound === address) listen(anyAddress);
+  else tell({ kind: 'failed', message: describeError(error) });
 });
-socket.bind(port, address, () => {
+socket.on('listening', () => {
   listening = true;
   tell({ kind: 'listening', port: socket.address().port });
 });
+listen(address);
+
+/** The address that others use may be a translator's, or not be there yet: then on all of this machine. */
+function listen(on: string): void {
+  bound = on;
+  socket.bind(port, on);
+}
 
 function setController(next: HeartbeatTarget): void {
   target = next;

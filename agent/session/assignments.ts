@@ -1,8 +1,10 @@
 /**
  * What this node must have, as the controller last said, kept durably unit by unit: after a restart the agent knows it
- * without a controller. Units are complete; a message from an older epoch than the largest seen is refused.
+ * without a controller. Units are complete; a message from an older epoch than the largest seen is refused. Memory is the
+ * truth of this process: where the disk is full orders are followed all the same, and a restart asks for them again.
  */
-import { FrotaError } from '../../proto/base/errors.ts';
+import { describeError, FrotaError } from '../../proto/base/errors.ts';
+import type { Logger } from '../../proto/base/log.ts';
 import type { AssignedTask, NetworkUnit, RevisedUnit, ServiceUnit, Unit } from '../../proto/domain/assignment.ts';
 import type { Journal } from '../state/journal.ts';
 
@@ -26,7 +28,7 @@ export interface Assignments {
   services(): readonly ServiceUnit[];
 }
 
-export async function loadAssignments(journal: Journal): Promise<Assignments> {
+export async function loadAssignments(journal: Journal, logger: Logger): Promise<Assignments> {
   const units = new Map<string, RevisedUnit>();
   for (const { id, value } of await journal.load('units')) units.set(id, value as RevisedUnit);
   let self = (await journal.load('self')).find((record) => record.id === 'self')?.value as NodeSelf | undefined;
@@ -34,6 +36,14 @@ export async function loadAssignments(journal: Journal): Promise<Assignments> {
     const unit = units.get(kind)?.unit;
     return unit?.kind === kind ? (unit as Extract<Unit, { kind: K }>) : undefined;
   };
+  const kept = (what: string, written: Promise<void>): Promise<void> =>
+    written.catch((error: unknown) => {
+      logger.error(
+        { what, error: describeError(error) },
+        'not journaled; it is followed, and asked for again after a restart',
+      );
+    });
+
   return {
     self: () => self,
     welcome: async (next) => {
@@ -43,16 +53,17 @@ export async function loadAssignments(journal: Journal): Promise<Assignments> {
           `refused a controller of epoch ${String(next.epoch)}: this node has seen epoch ${String(self.epoch)}`,
         );
       }
+      if (self !== undefined && sameSelf(self, next)) return;
       self = next;
-      await journal.put('self', 'self', next);
+      await kept('self', journal.put('self', 'self', next));
     },
     put: async (key, unit) => {
       units.set(key, unit);
-      await journal.put('units', key, unit);
+      await kept(key, journal.put('units', key, unit));
     },
     remove: async (key) => {
       units.delete(key);
-      await journal.delete('units', key);
+      await kept(key, journal.delete('units', key));
     },
     held: () => [...units].map(([key, { revision }]) => ({ key, revision })),
     tasks: () => unitOf('tasks')?.tasks,
@@ -60,3 +71,6 @@ export async function loadAssignments(journal: Journal): Promise<Assignments> {
     services: () => [...units.values()].flatMap(({ unit }) => (unit.kind === 'service' ? [unit] : [])),
   };
 }
+
+const sameSelf = (a: NodeSelf, b: NodeSelf): boolean =>
+  a.nodeId === b.nodeId && a.nodeName === b.nodeName && a.subnet === b.subnet && a.epoch === b.epoch;

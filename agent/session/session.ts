@@ -45,6 +45,8 @@ export interface Session {
 
 /** Short, because a controller is back within a second; spread, because every agent comes back at once. */
 const reconnect: BackoffPolicy = { firstMs: 100, factor: 2, maxMs: 1_000 };
+/** A stream that lasted this long was a good one: the next failure starts the back-off anew. */
+const goodStreamMs = 5_000;
 /** Batches that may wait for their acknowledgement; further reports gather in the next one meanwhile. */
 const maxUnacknowledged = 8;
 /** Reports in one batch, so that a message stays far below the size limit of the transport. */
@@ -90,16 +92,18 @@ class AgentSession implements Session {
   async #run(): Promise<void> {
     const { signal } = this.#abort;
     for (let failures = 0; !signal.aborted; failures += 1) {
-      const opened = this.#ports.open(signal);
+      const openedAtMs = this.#ports.clock.now().monoMs;
+      let opened: DispatchStream | undefined;
       try {
+        opened = this.#ports.open(signal);
         await this.#converse(opened);
         this.#ports.logger.info({}, 'the controller ended the session');
       } catch (error) {
         this.#ports.logger.warn({ error: describeError(error) }, 'session with the controller lost');
       } finally {
-        if (this.#stream === opened) failures = 0;
+        if (this.#stream !== undefined && this.#ports.clock.now().monoMs - openedAtMs > goodStreamMs) failures = 0;
         this.#stream = undefined;
-        opened.close();
+        opened?.close();
       }
       const pauseMs = backoffMs(reconnect, failures, this.#ports.random());
       await sleep(pauseMs, undefined, { signal }).catch(() => undefined);

@@ -108,8 +108,7 @@ export function createWatcher({ settings, nowMs, wallNowMs, changed }: WatcherPo
       for (const one of watched.values()) apply(one, { kind: 'own-stall', atMs: nowMs(), durationMs });
     },
     tick: () => {
-      const atMs = nowMs();
-      for (const one of watched.values()) apply(one, { kind: 'tick', atMs, probeable: probeable(one.node) });
+      for (const one of watched.values()) apply(one, { kind: 'tick', atMs: nowMs(), probeable: probeable(one.node) });
     },
     close: () => {
       for (const { prober } of watched.values()) prober?.close();

@@ -73,7 +73,11 @@ export async function startTestCluster(name: string, nodes = 3): Promise<TestClu
   await frota('cluster', 'down', cluster, '--volumes');
   const up = (...args: string[]) => frota('cluster', 'up', cluster, '--nodes', String(nodes), '--wait', ...args);
   const started = await up('-o', 'json');
-  expect(started.code, started.stderr).toBe(0);
+  if (started.code !== 0) {
+    await frota('cluster', 'down', cluster, '--volumes');
+    await rm(folder, { recursive: true, force: true });
+    throw new Error(`cluster ${cluster} did not start: ${started.stderr}`);
+  }
   const { registry } = JSON.parse(started.stdout) as UpResult;
   const json = async <T>(...args: string[]): Promise<T> => {
     const result = await frota(...args, '-o', 'json');
@@ -155,15 +159,39 @@ export function killPid(pid: number): void {
   }
 }
 
-/** The pids whose command line holds all of these words. */
-export async function pidsByCommand(...words: string[]): Promise<readonly number[]> {
-  const { readdir } = await import('node:fs/promises');
-  const pids: number[] = [];
-  for (const entry of await readdir('/proc')) {
-    if (!/^\d+$/.test(entry)) continue;
-    const text = await readFile(`/proc/${entry}/cmdline`, 'utf8').catch(() => '');
-    const args = text.split('\0');
-    if (words.every((word) => args.includes(word))) pids.push(Number(entry));
+/** Pids below a cgroup of the cluster, in the hierarchy that every process is in. Other clusters are never looked at. */
+export async function pidsInCgroup(path: string): Promise<readonly number[]> {
+  const roots = ['/sys/fs/cgroup/unified', '/sys/fs/cgroup'];
+  for (const root of roots) {
+    const found = await command('find', [`${root}${path}`, '-name', 'cgroup.procs']);
+    if (found.code !== 0) continue;
+    const files = found.stdout.split('\n').filter(Boolean);
+    const texts = await Promise.all(files.map((file) => readFile(file, 'utf8').catch(() => '')));
+    return texts.flatMap((text) => text.split('\n').filter(Boolean).map(Number));
   }
-  return pids;
+  return [];
+}
+
+/** The one process of a part (`c1`, `n2`): its controller or agent. */
+export async function pidOfPart(cluster: TestCluster, part: string): Promise<number> {
+  const program = part.startsWith('c') ? 'controller' : 'agent';
+  const pids: number[] = [];
+  for (const pid of await pidsInCgroup(`/frota/${cluster.name}/${part}`)) {
+    const args = (await readFile(`/proc/${String(pid)}/cmdline`, 'utf8').catch(() => '')).split('\0');
+    if (args.includes(program) && args.some((arg) => arg.endsWith('bin/frota'))) pids.push(pid);
+  }
+  expect(pids, `${program} of ${part}`).toHaveLength(1);
+  return pids[0] ?? 0;
+}
+
+/** Web servers of the cluster's containers that run, by the container's host name, which is the task's id. */
+export async function containerPids(cluster: TestCluster): Promise<ReadonlyMap<string, number>> {
+  const byHost = new Map<string, number>();
+  for (const node of await cluster.nodes()) {
+    for (const pid of await pidsInCgroup(`/frota/${cluster.name}/${node.name}/containers`)) {
+      const host = await command('nsenter', ['-t', String(pid), '-u', 'hostname']);
+      if (host.code === 0) byHost.set(host.stdout.trim(), pid);
+    }
+  }
+  return byHost;
 }

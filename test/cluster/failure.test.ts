@@ -1,6 +1,18 @@
 /** What dies is replaced; what lives is left alone. Real containers, real SIGKILLs, real cut links. */
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { answers, eventually, httpGet, killCgroup, killPid, must, pidsByCommand, startTestCluster, stopTestCluster } from './cluster.ts'; // prettier-ignore
+import {
+  answers,
+  containerPids,
+  eventually,
+  httpGet,
+  killCgroup,
+  killPid,
+  must,
+  pidOfPart,
+  pidsInCgroup,
+  startTestCluster,
+  stopTestCluster,
+} from './cluster.ts';
 import type { TestCluster } from './cluster.ts';
 import { pushBusybox, serveCommand } from './images.ts';
 
@@ -56,10 +68,8 @@ async function everyNodeAnswers(names: readonly string[], ids: readonly string[]
 describe('failure', () => {
   it('a container that is killed is replaced in its slot', async () => {
     const [victim] = await cluster.tasks('web');
-    const pids = await pidsByCommand('httpd', '8080');
-    expect(pids.length).toBeGreaterThanOrEqual(4);
-    const inVictim = await Promise.all(pids.map(async (pid) => [pid, (await must('nsenter', ['-t', String(pid), '-u', 'hostname'])).trim()] as const)); // prettier-ignore
-    const pid = inVictim.find(([, hostname]) => hostname === victim?.id)?.[0];
+    const pid = (await containerPids(cluster)).get(victim?.id ?? '');
+    expect(pid).toBeDefined();
     killPid(pid ?? 0);
     const replaced = await eventually(async () => {
       const task = (await cluster.tasks('web')).find((each) => each.slot === victim?.slot && each.state === 'running');
@@ -111,10 +121,10 @@ describe('failure', () => {
       const tasks = await cluster.tasks('web');
       expect(tasks.filter((task) => task.state === 'running' && task.node !== 'n2')).toHaveLength(6);
     });
-    expect((await pidsByCommand('httpd', '8080')).length).toBeGreaterThan(6);
+    expect((await containerPids(cluster)).size).toBeGreaterThan(6);
     await must('ip', ['-n', 'frota-test-failure-n2', 'link', 'set', 'eth0', 'up']);
     await eventually(async () => {
-      expect(await pidsByCommand('httpd', '8080')).toHaveLength(6);
+      expect((await containerPids(cluster)).size).toBe(6);
     }, 20_000);
     await everyNodeAnswers(['n2'], (await cluster.tasks('web')).map((task) => task.id)); // prettier-ignore
     expect((await cluster.frota('scale', 'web=4', '--wait')).code).toBe(0);
@@ -123,14 +133,11 @@ describe('failure', () => {
   it('an agent that is killed: its containers serve on, the next agent adopts them', async () => {
     const before = await cluster.tasks('web');
     const reached = await url('n3');
-    const agents = await pidsByCommand('agent', 'n1');
-    const old = agents.find((pid) => pid > 0) ?? 0;
-    expect(old).toBeGreaterThan(0);
+    const old = await pidOfPart(cluster, 'n1');
     killPid(old);
     for (let round = 0; round < 20; round += 1) await httpGet(reached);
     await eventually(async () => {
-      const now = await pidsByCommand('agent', 'n1');
-      return now.length > 0 && !now.includes(old);
+      expect(await pidOfPart(cluster, 'n1')).not.toBe(old);
     }, 3_000);
     await eventually(async () => (await cluster.nodes()).every((node) => node.state === 'ready'));
     const identity = (tasks: typeof before) => tasks.map(({ id, startedAt, node, restarts }) => ({ id, startedAt, node, restarts })); // prettier-ignore
@@ -142,15 +149,7 @@ describe('failure', () => {
   it('a controller that is killed: everything serves on, the next one knows what was accepted', async () => {
     const before = await cluster.tasks('web');
     const reached = await url('n1');
-    const [old = 0] = await pidsByCommand('controller', '--data');
-    const ofCluster: number[] = [];
-    for (const pid of await pidsByCommand('controller', '--data')) {
-      const netns = await must('ip', ['netns', 'identify', String(pid)]);
-      if (netns.trim() === 'frota-test-failure-c1') ofCluster.push(pid);
-    }
-    expect(old).toBeGreaterThan(0);
-    expect(ofCluster).toHaveLength(1);
-    killPid(ofCluster[0] ?? 0);
+    killPid(await pidOfPart(cluster, 'c1'));
     for (let round = 0; round < 20; round += 1) await httpGet(reached);
     await eventually(async () => {
       const tasks = await cluster.tasks('web');
@@ -164,8 +163,18 @@ describe('failure', () => {
   });
 
   it('everything killed at once and started again: what was declared runs', async () => {
-    for (const part of ['c1', 'n1', 'n2', 'n3']) await killCgroup(`/frota/test-failure/${part}`).catch(() => undefined);
-    for (const pid of await pidsByCommand('supervise', cluster.name)) killPid(pid);
+    // The supervisor too: it must not bring anything back by itself.
+    const supervisor = await pidsInCgroup(`/frota/${cluster.name}/supervisor`);
+    expect(supervisor.length).toBeGreaterThan(0);
+    for (const pid of supervisor) killPid(pid);
+    for (const part of ['c1', 'n1', 'n2', 'n3']) {
+      expect(await pidsInCgroup(`/frota/${cluster.name}/${part}`), part).not.toEqual([]);
+      await killCgroup(`/frota/${cluster.name}/${part}`);
+    }
+    await eventually(async () => {
+      for (const part of ['c1', 'n1', 'n2', 'n3'])
+        expect(await pidsInCgroup(`/frota/${cluster.name}/${part}`)).toEqual([]);
+    });
     expect((await cluster.up()).code).toBe(0);
     const tasks = await allRunning(60_000);
     await everyNodeAnswers(['n1', 'n2', 'n3'], tasks.map((task) => task.id)); // prettier-ignore

@@ -1,5 +1,7 @@
 /** Tells when something may have ended: at once by a watch on conmon's exit folder, and by a poll for what it misses. */
 import { watch } from 'node:fs';
+import type { FSWatcher } from 'node:fs';
+import { describeError } from '../../../proto/base/errors.ts';
 import type { Logger } from '../../../proto/base/log.ts';
 
 export interface ExitWatch {
@@ -16,17 +18,29 @@ export function watchExits(
   logger: Logger,
   listener: { readonly onExitFile: (name: string) => void; readonly onPoll: () => void },
 ): ExitWatch {
-  const watcher = watch(folder, (_, name) => {
-    if (name !== null) listener.onExitFile(name);
-  });
-  watcher.on('error', (error) => {
-    logger.warn({ folder, error: error.message }, 'the watch on exits broke, polling goes on');
-  });
+  const watcher = tryWatch(folder, logger, listener.onExitFile);
   const timer = setInterval(listener.onPoll, pollMs);
   return {
     close: () => {
       clearInterval(timer);
-      watcher.close();
+      watcher?.close();
     },
   };
+}
+
+/** Undefined where the host has no inotify instance left, which any container can use up: the poll does without. */
+function tryWatch(folder: string, logger: Logger, onFile: (name: string) => void): FSWatcher | undefined {
+  const told = (error: unknown): void => {
+    logger.warn({ folder, error: describeError(error) }, 'no watch on exits, polling goes on');
+  };
+  try {
+    const watcher = watch(folder, (_, name) => {
+      if (name !== null) onFile(name);
+    });
+    watcher.on('error', told);
+    return watcher;
+  } catch (error) {
+    told(error);
+    return undefined;
+  }
 }

@@ -1,4 +1,5 @@
 /** Removes every trace of a container, whatever state a crash left it in; each step may be repeated. */
+import { removeTree } from '../../host/remove-tree.ts';
 import { access, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -48,7 +49,7 @@ export async function removeContainer(
   await deleteFromRuntimes(id, context);
   await unmountBelow(folder);
   await removeCgroup(layout, context.cgroupPath(id));
-  await rm(folder, { recursive: true, force: true });
+  await removeTree(folder);
   await rm(folders.exitFile(id), { force: true });
 }
 

@@ -23,7 +23,7 @@ describe('NodeTasks', () => {
       expect(lastState(host)).toBe('running');
     });
     expect(host.calls[0]).toBe('put');
-    expect(host.calls.filter((call) => call !== 'put')).toEqual(['ensure', 'attach', 'create', 'start']);
+    expect(host.calls.filter((call) => call !== 'put')).toEqual(['ensure', 'attach', 'attach', 'create', 'start']);
     expect([...new Set(states(host))]).toEqual(['accepted', 'preparing', 'ready', 'starting', 'running']);
     expect(host.statuses.at(-1)).toMatchObject({ address: '10.64.0.2', startedAtMs: 7, health: 'none' });
     await tasks.close();
@@ -135,6 +135,82 @@ describe('NodeTasks', () => {
     expect(host.containers.has('stray')).toBe(false);
     expect(host.calls.filter((call) => call === 'start')).toHaveLength(2);
     await second.close();
+  });
+
+  it('lets go of a task that is withdrawn while the network cannot be made, and of the agent itself', async () => {
+    const host = fakeHost();
+    const tasks = new NodeTasks({ ...host.ports, networkReady: () => new Promise(() => undefined) });
+    await tasks.adopt([]);
+    tasks.confirm();
+    await tasks.assign([assignedTask('a'), assignedTask('b')]);
+    await vi.waitFor(() => {
+      expect(tasks.statuses().every((status) => status.state === 'preparing')).toBe(true);
+    });
+    await tasks.assign([assignedTask('b')]);
+    await vi.waitFor(() => {
+      expect(tasks.statuses().map((status) => status.taskId)).toEqual(['b']);
+    });
+    await tasks.close();
+    expect(host.calls).not.toContain('attach');
+  });
+
+  it('hears an end that comes while it adopts', async () => {
+    const host = fakeHost();
+    const first = await started(host);
+    await first.assign([assignedTask('a')]);
+    await vi.waitFor(() => {
+      expect(lastState(host)).toBe('running');
+    });
+    await first.close();
+    const list = host.ports.runtime.list;
+    const ports = { ...host.ports, runtime: { ...host.ports.runtime, list: async () => {
+      const found = await list();
+      // The process ends right after it was seen running.
+      queueMicrotask(() => queueMicrotask(() => { host.exit('a', 5); }));
+      return found;
+    } } }; // prettier-ignore
+    const second = new NodeTasks(ports);
+    await second.adopt([assignedTask('a')]);
+    await vi.waitFor(() => {
+      expect(second.statuses()[0]).toMatchObject({ state: 'failed', exitCode: 5 });
+    });
+    await second.close();
+  });
+
+  it('stops nothing when it does not know what is wanted', async () => {
+    const host = fakeHost();
+    const first = await started(host);
+    await first.assign([assignedTask('a')]);
+    await vi.waitFor(() => {
+      expect(lastState(host)).toBe('running');
+    });
+    await first.close();
+    const second = new NodeTasks(host.ports);
+    await second.adopt(undefined);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    expect(second.statuses()[0]?.state).toBe('running');
+    expect(host.calls.some((call) => call.startsWith('kill'))).toBe(false);
+    await second.close();
+  });
+
+  it('keeps a container that runs though its start cannot be journaled, and tells its end though that cannot be either', async () => {
+    const host = fakeHost();
+    const tasks = await started(host);
+    await tasks.assign([assignedTask('a')]);
+    await vi.waitFor(() => {
+      expect(lastState(host)).toBe('running');
+    });
+    host.failing.set('put', new FrotaError('exhausted', 'the disk is full'));
+    host.exit('a', 0);
+    await vi.waitFor(() => {
+      expect(host.containers.size).toBe(0);
+    }, 3_000);
+    expect(lastState(host)).toBe('complete');
+    host.failing.clear();
+    await vi.waitFor(() => {
+      expect(JSON.stringify(host.records.get('tasks/a'))).toContain('complete');
+    }, 3_000);
+    await tasks.close();
   });
 
   it('rejects a task it cannot record, because the disk is full', async () => {

@@ -7,6 +7,8 @@ import type { Assignments } from '../../../agent/session/assignments.ts';
 import { startSession, toReport } from '../../../agent/session/session.ts';
 import type { DispatchStream, SessionPorts } from '../../../agent/session/session.ts';
 import { createJournal } from '../../../agent/state/journal.ts';
+import type { Journal } from '../../../agent/state/journal.ts';
+import { FrotaError } from '../../../proto/base/errors.ts';
 import { monoMs, wallMs } from '../../../proto/base/clock.ts';
 import { silentLogger } from '../../../proto/base/log.ts';
 import { createOutbox } from '../../fakes/outbox.ts';
@@ -53,7 +55,7 @@ describe('session', () => {
   let assignments: Assignments;
   beforeEach(async () => {
     folder = await mkdtemp(join(tmpdir(), 'ft-session-'));
-    assignments = await loadAssignments(createJournal(folder, silentLogger));
+    assignments = await loadAssignments(createJournal(folder, silentLogger), silentLogger);
   });
   afterEach(() => rm(folder, { recursive: true, force: true }));
 
@@ -97,6 +99,50 @@ describe('session', () => {
     await session.close();
   });
 
+  it('follows orders on a full disk, once, on one stream', async () => {
+    const broken: Journal = {
+      put: () => Promise.reject(new FrotaError('exhausted', 'the disk is full')),
+      delete: () => Promise.resolve(),
+      load: () => Promise.resolve([]),
+    };
+    const controller = fakeController();
+    const units: string[] = [];
+    const session = startSession(
+      ports(controller, {
+        assignments: await loadAssignments(broken, silentLogger),
+        onUnit: (key) => Promise.resolve(void units.push(key)),
+      }),
+    );
+    await vi.waitFor(() => {
+      expect(controller.streams).toHaveLength(1);
+    });
+    controller.streams[0]?.say.push(welcome(1));
+    controller.streams[0]?.say.push({ kind: 'unit', key: 'tasks', unit: { revision: 'r', unit: { kind: 'tasks', tasks: [] } } }); // prettier-ignore
+    await vi.waitFor(() => {
+      expect(units).toEqual(['tasks']);
+    });
+    expect(controller.streams).toHaveLength(1);
+    await session.close();
+  });
+
+  it('backs off when every stream fails right after the welcome', async () => {
+    const controller = fakeController();
+    const session = startSession(
+      ports(controller, { onUnit: () => Promise.reject(new Error('cannot')), random: () => 1 }),
+    );
+    const feed = setInterval(() => {
+      const stream = controller.streams.at(-1);
+      if (stream?.sent.length !== 1) return;
+      stream.say.push(welcome(1));
+      stream.say.push({ kind: 'unit', key: 'tasks', unit: { revision: 'r', unit: { kind: 'tasks', tasks: [] } } });
+    }, 5);
+    await new Promise((resolve) => setTimeout(resolve, 1_000));
+    clearInterval(feed);
+    // 100, 200, 400, 800 ms: at most five streams in a second.
+    expect(controller.streams.length).toBeLessThanOrEqual(5);
+    await session.close();
+  });
+
   it('refuses a controller of an older epoch', async () => {
     await assignments.welcome({ nodeId: 'node1', nodeName: 'n1', subnet: '10.64.0.0/24', epoch: 5 });
     const controller = fakeController();
@@ -125,7 +171,7 @@ describe('session', () => {
       unit: { kind: 'service', stack: 'a', name: 'b', vip: '10.80.0.1', ports: [], endpoints: [] },
     });
     await assignments.remove('tasks');
-    const again = await loadAssignments(createJournal(folder, silentLogger));
+    const again = await loadAssignments(createJournal(folder, silentLogger), silentLogger);
     expect(again.held()).toEqual([{ key: 'service:a/b', revision: 'r2' }]);
     expect(again.services()).toHaveLength(1);
   });

@@ -1,0 +1,62 @@
+/** PURE: what a task's record and its container say about it when its actor begins, and words for what it does. */
+import type { TaskStatus } from '../../proto/domain/task.ts';
+import { FrotaError } from '../../proto/base/errors.ts';
+import type { ObservedContainer, TaskEnd } from '../reconcile/task-step.ts';
+import type { Container } from '../runtime/runtime.ts';
+import type { TaskRecord } from './ports.ts';
+
+export function initialStatus(record: TaskRecord, container: Container | undefined, nowMs: number): TaskStatus {
+  const { assigned, end, startedAtMs, address } = record;
+  const running = container?.state.kind === 'running' ? container.state.startedAtMs : undefined;
+  const started = running ?? startedAtMs;
+  const base = {
+    taskId: assigned.id,
+    health: 'none' as const,
+    ...(started === undefined ? {} : { startedAtMs: started }),
+    ...(address === undefined ? {} : { address }),
+  };
+  if (end !== undefined) return { ...base, state: end.state, sinceMs: end.finishedAtMs, ...endFields(end) };
+  if (running !== undefined) return { ...base, state: 'running', sinceMs: running };
+  return { ...base, state: 'accepted', sinceMs: nowMs };
+}
+
+export function observedContainer(record: TaskRecord, container: Container | undefined): ObservedContainer {
+  if (container === undefined) {
+    return record.startRequested === true && record.end === undefined ? { kind: 'vanished' } : { kind: 'absent' };
+  }
+  switch (container.state.kind) {
+    case 'created':
+      return { kind: 'created' };
+    case 'running':
+      return { kind: 'running' };
+    case 'ended':
+      return { kind: 'ended', ...container.state.exit };
+  }
+}
+
+export function endFields(end: TaskEnd): Partial<TaskStatus> {
+  return {
+    finishedAtMs: end.finishedAtMs,
+    ...(end.exitCode === undefined ? {} : { exitCode: end.exitCode }),
+    ...(end.reason === undefined ? {} : { reason: end.reason }),
+  };
+}
+
+/** Rejects when the signal aborts, so that a step that was interrupted does not wait for ever. */
+export async function orAborted(work: Promise<void>, signal: AbortSignal): Promise<void> {
+  let stop: () => void = () => undefined;
+  const aborted = new Promise<never>((_resolve, reject) => {
+    stop = () => {
+      reject(new FrotaError('cancelled', 'no longer wanted'));
+    };
+    signal.addEventListener('abort', stop, { once: true });
+    if (signal.aborted) stop();
+  });
+  try {
+    await Promise.race([work, aborted]);
+  } finally {
+    signal.removeEventListener('abort', stop);
+  }
+}
+
+export const megabytes = (bytes: number): string => (bytes / 1e6).toFixed(1);
