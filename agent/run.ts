@@ -48,11 +48,11 @@ export async function runAgent(options: AgentOptions, logger: Logger, signal: Ab
   });
   const bootId = new Uint8Array(randomBytes(16));
   const parts: LinkParts = { options, logger, signal, credentials, address, assignments, heartbeats, bootId };
-  const link = new Link(parts);
+  const links: Link[] = [];
   try {
-    await runNode(parts, link, journal);
+    await runNode(parts, links, journal);
   } finally {
-    await link.close();
+    await Promise.all(links.map((link) => link.close()));
     await heartbeats.close();
   }
 }
@@ -88,9 +88,17 @@ async function addressTowards(controlAddress: string): Promise<string> {
   }
 }
 
-async function runNode(parts: LinkParts, link: Link, journal: Journal): Promise<void> {
+/** `links` gets the session as soon as there is one; the caller closes it. */
+async function runNode(parts: LinkParts, links: Link[], journal: Journal): Promise<void> {
   const { assignments, logger, signal, heartbeats } = parts;
-  const self = await link.self();
+  const connectOnce = (): Link => {
+    if (links[0] !== undefined) return links[0];
+    const link = new Link(parts);
+    links.push(link);
+    return link;
+  };
+  const self = assignments.self() ?? (await connectOnce().self());
+  // Before a controller hears of this start: a node that can't run containers must not look ready.
   const { images, runtime, network } = await openHost(parts, self.subnet);
   const files = createTaskFiles({
     folder: join(parts.options.data, 'files'),
@@ -119,7 +127,7 @@ async function runNode(parts: LinkParts, link: Link, journal: Journal): Promise<
     logger,
     networkReady: () => enforcer.ready,
     onStatus: (status) => {
-      link.report(status);
+      links[0]?.report(status);
     },
   });
   try {
@@ -127,6 +135,7 @@ async function runNode(parts: LinkParts, link: Link, journal: Journal): Promise<
     enforcer.wake();
     await tasks.adopt(assignments.tasks());
     logger.info({ nodeId: self.nodeId, subnet: self.subnet, tasks: tasks.statuses().length }, 'node is up');
+    const link = connectOnce();
     await attachTasks(link, tasks, enforcer, parts);
     await keepRight(parts, link, network);
     // Said first, so that the controller gives this node its grace while the agent is away.

@@ -4,6 +4,7 @@ import { place } from '../../../controller/schedule/place.ts';
 import type { PlacementRequest } from '../../../controller/schedule/place.ts';
 import { openRooms, reserve } from '../../../controller/schedule/rooms.ts';
 import type { NodeInput, Room } from '../../../controller/schedule/rooms.ts';
+import { maxTasksPerNode } from '../../../controller/schedule/filters/addresses.ts';
 import { formatBytes } from '../../../controller/schedule/filters/capacity.ts';
 import type { Availability, NodeState } from '../../../proto/domain/node.ts';
 import { aFacts, aNode, MiB } from '../../builders/domain.ts';
@@ -64,6 +65,12 @@ describe('choice', () => {
     );
     expect(result.nodeIds).toEqual(['id-n1', 'id-n2', 'id-n2', 'id-n2']);
     expect(result.reason).toBe('0/2 nodes fit: 2 lack memory (need 100 MiB, free 50 MiB)');
+  });
+
+  it('puts no more on a node than it has addresses for', () => {
+    const result = place(rooms(input('n1'), input('n2')), request({ count: 2 * maxTasksPerNode + 5 }));
+    expect(result.nodeIds).toHaveLength(2 * maxTasksPerNode);
+    expect(result.reason).toBe(`0/2 nodes fit: 2 have ${String(maxTasksPerNode)} tasks already`);
   });
 
   it('comes to an avoided node last', () => {
