@@ -47,16 +47,20 @@ export interface SandboxedChild {
   readonly stdout: Readable;
   /** Resolves when the program has ended and its pipes are closed; rejects only when it could not be started. */
   readonly ended: Promise<{ readonly code: number | null; readonly stderr: string }>;
+  /** SIGKILL to the sandbox and what it has started. No error if it has ended. */
+  kill(): void;
 }
 
 /** tar names every file it could not write; the first ones are enough, and memory is bounded. */
 const maxStderrBytes = 16 * 1024;
 
-/** Starts the program; it dies with this process, and when `child` is killed. */
+/** Starts the program; it dies with this process, and with `kill`. */
 export function startSandboxed(programs: ImagePrograms, call: SandboxedCall): SandboxedChild {
   const child = spawn(programs.bwrap, [...sandboxArgs(call), programs[call.program], ...call.args], {
     stdio: [call.stdin, 'pipe', 'pipe'],
     env: { PATH: process.env.PATH },
+    // A process group of its own, see `killGroup`.
+    detached: true,
   });
   const { stdout, stderr } = child;
   if (stdout === null || stderr === null) throw new FrotaError('internal', 'a child without pipes');
@@ -76,7 +80,28 @@ export function startSandboxed(programs: ImagePrograms, call: SandboxedCall): Sa
   });
   // Whoever waits later still gets the rejection.
   ended.catch(() => undefined);
-  return { child, stdin: child.stdin, stdout, ended };
+  return {
+    child,
+    stdin: child.stdin,
+    stdout,
+    ended,
+    kill: () => {
+      killGroup(child);
+    },
+  };
+}
+
+/**
+ * bwrap's second process waits for the first before it asks to die with it. Killed in that moment, the first alone would
+ * leave the second waiting for ever, with our pipes in its hands; the group has both.
+ */
+function killGroup(child: ChildProcess): void {
+  if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
+  try {
+    process.kill(-child.pid, 'SIGKILL');
+  } catch {
+    child.kill('SIGKILL');
+  }
 }
 
 /** The sandbox's own failures, e.g. that the program is not there, begin so. */

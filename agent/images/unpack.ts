@@ -75,7 +75,7 @@ export async function unpackLayer(layer: LayerToUnpack, tools: UnpackTools, sign
   const file = await open(layer.blobPath, 'r');
   const children: SandboxedChild[] = [];
   const killAll = (): void => {
-    for (const { child } of children) child.kill('SIGKILL');
+    for (const child of children) child.kill();
   };
   signal.addEventListener('abort', killAll, { once: true });
   try {
