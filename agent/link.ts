@@ -145,7 +145,7 @@ export class Link {
   }
 
   #onWelcome(welcome: Welcome): void {
-    const { nodeId, nodeName, subnet, epoch } = welcome;
+    const { nodeId, nodeName, subnet, epoch, insecureRegistries } = welcome;
     const controller = this.#remoteAddress() ?? parseAddress(this.#credentials.controlAddresses[0] ?? '').host;
     this.#parts.heartbeats.setController({
       address: controller,
@@ -155,6 +155,6 @@ export class Link {
       nodeId,
       bootId: this.#parts.bootId,
     });
-    this.#welcomed({ nodeId, nodeName, subnet, epoch });
+    this.#welcomed({ nodeId, nodeName, subnet, epoch, insecureRegistries });
   }
 }

@@ -10,6 +10,7 @@ import { createEnforcer, every } from './enforcer.ts';
 import type { Enforcer } from './enforcer.ts';
 import { NodeTasks } from './execute/node-tasks.ts';
 import { createTaskFiles } from './execute/task-files.ts';
+import { detectCgroupLayout } from './host/cgroups.ts';
 import { requirePrograms } from './host/programs.ts';
 import { createImages } from './images/create-images.ts';
 import { createHeartbeats } from './liveness/heartbeats.ts';
@@ -22,6 +23,7 @@ import { resolvConfOfNode } from './network/resolv-conf.ts';
 import type { AgentOptions } from './options.ts';
 import { createOciRuntime } from './runtime/oci/oci-runtime.ts';
 import { loadAssignments } from './session/assignments.ts';
+import type { NodeSelf } from './session/assignments.ts';
 import { joinCluster, loadCredentials } from './session/credentials.ts';
 import type { Credentials } from './session/credentials.ts';
 import { createJournal } from './state/journal.ts';
@@ -36,6 +38,8 @@ const neededPrograms = ['conmon', 'mount', 'umount', 'tar', 'bwrap', ...networkP
 
 export async function runAgent(options: AgentOptions, logger: Logger, signal: AbortSignal): Promise<void> {
   await requirePrograms(neededPrograms.filter((program) => program !== 'conntrack'));
+  // Before the token is used up: a machine that can't run containers must not join.
+  await detectCgroupLayout();
   const credentials = await becomeNode(options, logger, signal);
   const address = options.address ?? (await addressTowards(credentials.controlAddresses[0] ?? ''));
   const journal = createJournal(join(options.data, 'journal'), logger);
@@ -99,7 +103,7 @@ async function runNode(parts: LinkParts, links: Link[], journal: Journal): Promi
   };
   const self = assignments.self() ?? (await connectOnce().self());
   // Before a controller hears of this start: a node that can't run containers must not look ready.
-  const { images, runtime, network } = await openHost(parts, self.subnet);
+  const { images, runtime, network } = await openHost(parts, self);
   const files = createTaskFiles({
     folder: join(parts.options.data, 'files'),
     services: () => assignments.services(),
@@ -148,9 +152,11 @@ async function runNode(parts: LinkParts, links: Link[], journal: Journal): Promi
   }
 }
 
-async function openHost({ options, address, logger }: LinkParts, subnet: string) {
+async function openHost({ options, address, logger }: LinkParts, self: NodeSelf) {
+  // The cluster's, and what this node knows besides.
+  const insecureRegistries = [...new Set([...self.insecureRegistries, ...options.insecureRegistry])];
   const [images, runtime, network] = await Promise.all([
-    createImages({ dataDir: options.data, logger, insecureRegistries: options.insecureRegistry }),
+    createImages({ dataDir: options.data, logger, insecureRegistries }),
     createOciRuntime({
       dataDir: options.data,
       runDir: options.run,
@@ -160,7 +166,7 @@ async function openHost({ options, address, logger }: LinkParts, subnet: string)
     }),
     createNodeNetwork({
       nodeAddress: address,
-      nodeSubnet: subnet,
+      nodeSubnet: self.subnet,
       stateDir: join(options.data, 'network'),
       namePrefix: namePrefix(options.cgroupParent),
       logger,

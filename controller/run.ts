@@ -11,6 +11,7 @@ import type { Logger } from '../proto/base/log.ts';
 import { frotaVersion } from '../proto/base/version.ts';
 import { reviseUnit } from '../proto/codec/assignment.ts';
 import { createRegistryClient } from '../proto/oci/registry-client.ts';
+import { defaultRetryPolicy } from '../proto/oci/retry.ts';
 import { resolveDigest } from '../proto/oci/resolve.ts';
 import { parseAddress } from '../proto/rpc/client.ts';
 import type { CallContext } from '../proto/rpc/context.ts';
@@ -49,6 +50,8 @@ const newId = customAlphabet('0123456789abcdefghijklmnopqrstuvwxyz', 12);
 const clock: Clock = { now: () => ({ monoMs: monoMs(performance.now()), wallMs: wallMs(Date.now()) }) };
 const sha256 = (value: string | Uint8Array): string => createHash('sha256').update(value).digest('hex');
 
+/** Somebody waits for the answer: a registry that restarts is bridged, one that is gone is told soon. */
+const resolveRetries = { maxAttempts: 3, budgetMs: 8_000 };
 /** A registry that does not answer must not hold an `apply` for longer. */
 const resolveTimeoutMs = 30_000;
 
@@ -178,6 +181,7 @@ async function startServers(core: Core, stops: (() => Promise<void> | void)[]): 
       epoch: core.leadership.cluster.epoch,
       livenessKey: livenessKey(core.leadership.cluster.secret, nodeId),
       livenessPort: judge.port,
+      insecureRegistries: options.insecureRegistry,
       heartbeatIntervalMs: defaultLivenessSettings.heartbeatIntervalMs,
     }),
     clock,
@@ -260,7 +264,10 @@ function addJoin(server: RpcServer, core: Core, addresses: Addresses): void {
 
 function createControlService(core: Core, addresses: Addresses): Control {
   const { options, mirror, judge, loop, authority, store, leadership, records } = core;
-  const registry = createRegistryClient({ insecureRegistries: options.insecureRegistry });
+  const registry = createRegistryClient({
+    insecureRegistries: options.insecureRegistry,
+    retry: { ...defaultRetryPolicy, ...resolveRetries },
+  });
   return createControl({
     snapshot: () => mirror.snapshot(),
     liveness: () => judge.states(),

@@ -14,6 +14,8 @@ export interface NodeSelf {
   readonly nodeName: string;
   readonly subnet: string;
   readonly epoch: number;
+  /** Hosts and CIDRs that may be asked over plain HTTP; followed from the agent's next start on. */
+  readonly insecureRegistries: readonly string[];
 }
 
 export interface Assignments {
@@ -73,4 +75,8 @@ export async function loadAssignments(journal: Journal, logger: Logger): Promise
 }
 
 const sameSelf = (a: NodeSelf, b: NodeSelf): boolean =>
-  a.nodeId === b.nodeId && a.nodeName === b.nodeName && a.subnet === b.subnet && a.epoch === b.epoch;
+  a.nodeId === b.nodeId &&
+  a.nodeName === b.nodeName &&
+  a.subnet === b.subnet &&
+  a.epoch === b.epoch &&
+  a.insecureRegistries.join() === b.insecureRegistries.join();

@@ -141,8 +141,8 @@ class AgentSession implements Session {
   }
 
   async #welcome(opened: DispatchStream, message: Welcome): Promise<void> {
-    const { nodeId, nodeName, subnet, epoch } = message;
-    await this.#ports.assignments.welcome({ nodeId, nodeName, subnet, epoch });
+    const { nodeId, nodeName, subnet, epoch, insecureRegistries } = message;
+    await this.#ports.assignments.welcome({ nodeId, nodeName, subnet, epoch, insecureRegistries });
     await this.#ports.onWelcome(message);
     for (const status of this.#ports.statuses()) this.#dirty.set(status.taskId, status);
     this.#unacknowledged = 0;

@@ -62,17 +62,20 @@ export function parseScales(written: readonly string[]): readonly { service: str
   return [...scales].map(([service, replicas]) => ({ service, replicas }));
 }
 
-/** The reply names no version, so a stack counts only once it shows the new numbers, and then converged. */
+/** The reply names no version, so a service counts only once it shows the new number; its siblings' troubles are not waited for. */
 function awaitScaled(scaled: readonly Scaled[]): readonly Awaited[] {
   const stacks = [...new Set(scaled.map(({ stack }) => stack))];
   return stacks.map((stack) => ({
     stack,
     reached: (progress: StackProgress) =>
-      progress.converged &&
-      scaled
-        .filter((one) => one.stack === stack)
-        .every((one) =>
-          progress.services.some(({ name, replicas }) => name === one.service && replicas.desired === one.after),
-        ),
+      scaled.filter((one) => one.stack === stack).every((one) => hasSize(progress, one)),
   }));
+}
+
+/** As many run as are wanted, and none that is not. */
+function hasSize(progress: StackProgress, { service, after }: Scaled): boolean {
+  if (!progress.services.some(({ name, replicas }) => name === service && replicas.desired === after)) return false;
+  if (progress.converged) return true;
+  const tasks = progress.tasks.filter((task) => task.service === service);
+  return tasks.length === after && tasks.every((task) => task.desiredState === 'running' && task.state === 'running');
 }

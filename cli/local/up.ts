@@ -67,6 +67,11 @@ export async function clusterUp(options: UpOptions): Promise<UpResult> {
       const existing = before?.nodes.length ?? 0;
       const asked = options.nodes ?? (existing === 0 ? defaultNodes : existing);
       const wanted = nodeIds(Math.max(asked, existing));
+      if (asked < existing) {
+        options.onProgress?.(
+          `cluster ${place.name} has ${existing} nodes and keeps them: --nodes ${asked} removes none`,
+        );
+      }
       const work: Work = {
         place,
         options,

@@ -20,7 +20,7 @@ export function parseYamlTree(text: string, findings: Findings): TreeNode | unde
     findings.problem(start, '', `the file is larger than ${String(maxFileLength / 1024)} KiB`);
     return undefined;
   }
-  const lines = new LineCounter();
+  const lines = linesOf(text);
   const document = parseDocument(text, lines, findings);
   if (document === undefined) return undefined;
   const reader = new TreeReader(lines, findings);
@@ -37,7 +37,6 @@ function parseDocument(text: string, lines: LineCounter, findings: Findings): Do
   let documents: Document.Parsed[];
   try {
     const parsed = parseAllDocuments(text, {
-      lineCounter: lines,
       prettyErrors: false,
       // The library compares every key with every other; TreeReader finds duplicates in linear time.
       uniqueKeys: false,
@@ -64,6 +63,14 @@ function parseDocument(text: string, lines: LineCounter, findings: Findings): Do
     findings.problem(at, '', 'a second YAML document starts here; a Compose file holds one');
   }
   return findings.hasProblems ? undefined : first;
+}
+
+/** Counted here: where the parser's lexer gives up on a line, its own counter misses the break at the end of it. */
+function linesOf(text: string): LineCounter {
+  const lines = new LineCounter();
+  lines.addNewLine(0);
+  for (const found of text.matchAll(/\r\n|\r|\n/gu)) lines.addNewLine(found.index + found[0].length);
+  return lines;
 }
 
 function positionOf(lines: LineCounter, offset: number): Position {

@@ -144,12 +144,12 @@ function reasonOf(
 ): string | null {
   if (state === 'pending') return whyPending ?? null;
   if (state === 'orphaned' || state === 'shutdown') return task.desiredReason ?? status?.reason ?? null;
-  if (isEnded(state)) return status?.reason ?? endedWith(status) ?? task.desiredReason ?? null;
+  if (isEnded(state)) return status?.reason ?? endedWith(status) ?? null;
   return (task.desired === 'running' ? status?.reason : task.desiredReason) ?? null;
 }
 
 const endedWith = (status: TaskStatus | undefined): string | undefined =>
-  status?.exitCode === undefined || status.exitCode === 0 ? undefined : `exit code ${String(status.exitCode)}`;
+  status?.exitCode === undefined ? undefined : `exit code ${String(status.exitCode)}`;
 
 function runningByService(snapshot: Snapshot): ReadonlyMap<string, { count: number; image: string }> {
   const running = new Map<string, { count: number; image: string }>();

@@ -72,6 +72,8 @@ export interface Welcome {
   /** UDP, at the address of this connection. */
   readonly livenessPort: number;
   readonly heartbeatIntervalMs: number;
+  /** Hosts and CIDRs that may be asked over plain HTTP. */
+  readonly insecureRegistries: readonly string[];
 }
 
 /** Controller → agent. `welcome` is the first message and only the first; `synced`: all that differed has been sent. */
@@ -176,6 +178,7 @@ const welcomeToWire = (value: Welcome): Sent<'Welcome'> => ({
   livenessKey: value.livenessKey,
   livenessPort: w.uint32(value.livenessPort, 'Welcome.liveness_port'),
   heartbeatIntervalMs: w.uint32(value.heartbeatIntervalMs, 'Welcome.heartbeat_interval_ms'),
+  insecureRegistries: [...value.insecureRegistries],
 });
 
 const welcomeFromWire = (wire: Received<'Welcome'>): Welcome => ({
@@ -187,6 +190,7 @@ const welcomeFromWire = (wire: Received<'Welcome'>): Welcome => ({
   livenessKey: w.ownBytes(wire.livenessKey),
   livenessPort: wire.livenessPort,
   heartbeatIntervalMs: wire.heartbeatIntervalMs,
+  insecureRegistries: wire.insecureRegistries,
 });
 
 function controllerMessageToWire(message: ControllerMessage): Sent<'ControllerMessage'> {

@@ -27,7 +27,13 @@ function world(first: Snapshot) {
     storeStatuses: (statuses) => Promise.resolve(void stored.push(...statuses.map((status) => status.taskId))),
     rememberStatus: () => undefined,
     storeFacts: () => Promise.resolve(),
-    welcome: () => ({ epoch: 1, livenessKey: new Uint8Array(32), livenessPort: 7402, heartbeatIntervalMs: 200 }),
+    welcome: () => ({
+      epoch: 1,
+      livenessKey: new Uint8Array(32),
+      livenessPort: 7402,
+      heartbeatIntervalMs: 200,
+      insecureRegistries: [],
+    }),
     clock: { now: () => ({ monoMs: monoMs(0), wallMs: wallMs(1_000) }) },
     logger: silentLogger,
   };

@@ -247,6 +247,7 @@ export const controllerMessage = fc.oneof(
     livenessKey: bytes,
     livenessPort: uint32,
     heartbeatIntervalMs: uint32,
+    insecureRegistries: fc.array(fc.string()),
   }),
   fc.record({ kind: fc.constant('unit' as const), key: named, unit: revisedUnit }),
   fc.record({ kind: fc.constant('removed' as const), key: named }),

@@ -45,7 +45,7 @@ function fakeController(): FakeController {
 
 const welcome = (epoch: number): ControllerMessage => ({
   kind: 'welcome', epoch, nodeId: 'node1', nodeName: 'n1', subnet: '10.64.0.0/24',
-  livenessKey: new Uint8Array(32), livenessPort: 7402, heartbeatIntervalMs: 200,
+  livenessKey: new Uint8Array(32), livenessPort: 7402, heartbeatIntervalMs: 200, insecureRegistries: [],
 }); // prettier-ignore
 
 const running: TaskStatus = { taskId: 'a', state: 'running', health: 'none', sinceMs: 900, startedAtMs: 800 };
@@ -144,7 +144,13 @@ describe('session', () => {
   });
 
   it('refuses a controller of an older epoch', async () => {
-    await assignments.welcome({ nodeId: 'node1', nodeName: 'n1', subnet: '10.64.0.0/24', epoch: 5 });
+    await assignments.welcome({
+      nodeId: 'node1',
+      nodeName: 'n1',
+      subnet: '10.64.0.0/24',
+      epoch: 5,
+      insecureRegistries: [],
+    });
     const controller = fakeController();
     const session = startSession(ports(controller));
     await vi.waitFor(() => {
