@@ -56,7 +56,11 @@ export function agentCommand(version: string, act: (options: AgentOptions) => Pr
     )
     .option('--data <folder>', 'what must survive a reboot', '/var/lib/frota/agent')
     .option('--run <folder>', 'what is for this boot only', '/run/frota/agent')
-    .option('--cgroup-parent <path>', "the node's own cgroup; the agent sits in PATH/agent", '/frota/node')
+    .option(
+      '--cgroup-parent <path>',
+      "the node's own cgroup; containers and their monitors go into PATH/containers and PATH/conmon",
+      '/frota/node',
+    )
     .option(
       '--insecure-registry <host|cidr>',
       'registry that may be asked over plain HTTP; may be repeated',

@@ -14,12 +14,11 @@ import { createRegistryClient } from '../proto/oci/registry-client.ts';
 import { defaultRetryPolicy } from '../proto/oci/retry.ts';
 import { resolveDigest } from '../proto/oci/resolve.ts';
 import { parseAddress } from '../proto/rpc/client.ts';
-import type { CallContext } from '../proto/rpc/context.ts';
 import { createServer } from '../proto/rpc/server.ts';
 import type { RpcServer } from '../proto/rpc/server.ts';
-import { controlService, dispatchService, joinService } from '../proto/rpc/service.ts';
+import { dispatchService, joinService } from '../proto/rpc/service.ts';
 import { createControl } from './api/control.ts';
-import type { Caller, Control } from './api/control.ts';
+import type { Control } from './api/control.ts';
 import { joinNode } from './api/join.ts';
 import { createDispatch } from './dispatch/dispatch.ts';
 import { createLivenessJudge } from './liveness/liveness-judge.ts';
@@ -36,6 +35,7 @@ import type { Authority } from './security/authority.ts';
 import { livenessKey } from './security/liveness-keys.ts';
 import { requireRole } from './security/roles.ts';
 import { deleteExpiredTokens, issueToken, redemption } from './security/tokens.ts';
+import { addControl } from './serve-control.ts';
 import { takeLeadership } from './store/cluster-record.ts';
 import type { Leadership } from './store/cluster-record.ts';
 import { openEmbeddedStore } from './store/embedded/embedded-store.ts';
@@ -293,42 +293,6 @@ function createControlService(core: Core, addresses: Addresses): Control {
     version: frotaVersion,
     clusterId: leadership.cluster.id,
     clock,
-  });
-}
-
-function addControl(server: RpcServer, control: Control): void {
-  const caller = (context: CallContext): Caller => ({
-    name: requireRole(context.peer, 'admin').commonName,
-    signal: context.signal,
-  });
-  server.add(controlService, {
-    apply: async (request, context) => control.apply(request, caller(context)),
-    scale: async (request, context) => control.scale(request, caller(context)),
-    removeStack: async (request, context) => {
-      caller(context);
-      return control.removeStack(request);
-    },
-    listServices: async (request, context) => {
-      caller(context);
-      return Promise.resolve(control.listServices(request));
-    },
-    listTasks: async (request, context) => {
-      caller(context);
-      return Promise.resolve(control.listTasks(request));
-    },
-    listNodes: async (_request, context) => {
-      caller(context);
-      return Promise.resolve(control.listNodes());
-    },
-    watchStack: (request, context) => control.watchStack(request, caller(context)),
-    createJoinToken: async (request, context) => {
-      caller(context);
-      return control.createJoinToken(request);
-    },
-    getVersion: async (_request, context) => {
-      caller(context);
-      return Promise.resolve(control.getVersion());
-    },
   });
 }
 

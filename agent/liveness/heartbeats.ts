@@ -34,6 +34,7 @@ export async function createHeartbeats(options: HeartbeatsOptions): Promise<Hear
   const workerData: WorkerStart = { address, port, progress };
   const worker = new Worker(workerUrl, { workerData, name: 'liveness' });
   let closing = false;
+  let started = false;
   const ended = new Promise<void>((resolve) => worker.once('exit', () => resolve()));
   const send = (message: ToWorker): void => {
     worker.postMessage(message);
@@ -46,7 +47,10 @@ export async function createHeartbeats(options: HeartbeatsOptions): Promise<Hear
       }
       const where = `${address}:${String(port)}`;
       const what = `cannot answer probes on udp ${where}: ${message.message}; choose another with --liveness-port`;
-      reject(new FrotaError('unavailable', what));
+      const error = new FrotaError('unavailable', what);
+      reject(error);
+      // Known only once there is a controller to answer to: without its heartbeats this node is taken for dead.
+      if (started && !closing) throw error;
     });
     worker.once('error', (error) => {
       reject(FrotaError.from(error));
@@ -59,6 +63,7 @@ export async function createHeartbeats(options: HeartbeatsOptions): Promise<Hear
     await worker.terminate();
     throw error;
   });
+  started = true;
   const count = new Int32Array(progress);
   const progressing = setInterval(() => Atomics.add(count, 0, 1), progressIntervalMs);
   progressing.unref();

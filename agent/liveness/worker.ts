@@ -34,7 +34,7 @@ try {
 const socket = createSocket(isIPv6(address) ? 'udp6' : 'udp4');
 /** Stands for every address of this machine. */
 const anyAddress = isIPv6(address) ? '::' : '0.0.0.0';
-let bound = address;
+let bound: string | undefined;
 let listening = false;
 let target: HeartbeatTarget | undefined;
 let beating: NodeJS.Timeout | undefined;
@@ -93,9 +93,13 @@ socket.on('error', (error) => {
 });
 socket.on('listening', () => {
   listening = true;
-  tell({ kind: 'listening', port: socket.address().port });
+  if (port === 0) tell({ kind: 'listening', port: socket.address().port });
+  beat();
 });
-listen(address);
+// A socket that is there and can't answer looks like a dead host; one that is not there is refused, which gives the node its
+// grace while its agent starts. So a known port is taken only when there is a controller to answer to.
+if (port === 0) listen(address);
+else tell({ kind: 'listening', port });
 
 /** The address that others use may be a translator's, or not be there yet: then on all of this machine. */
 function listen(on: string): void {
@@ -107,7 +111,8 @@ function setController(next: HeartbeatTarget): void {
   target = next;
   clearInterval(beating);
   beating = setInterval(beat, next.intervalMs);
-  beat();
+  if (bound === undefined) listen(address);
+  else beat();
 }
 
 parentPort?.on('message', (message: ToWorker) => {

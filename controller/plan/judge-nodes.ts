@@ -41,7 +41,7 @@ function holdMassFailure(draft: Draft): ReadonlySet<string> {
   const names = together.map(({ id }) => nodes.get(id)?.value.name ?? id).sort();
   draft.problems.push({
     where: `nodes ${names.join(', ')}`,
-    message: `lost together, which is more likely the network than the nodes: their tasks are given up in ${String(Math.ceil((untilMs - now.wallMs) / 1000))} s`,
+    message: `lost together, which is more likely the network than the nodes: the tasks they still have are given up in ${String(Math.ceil((untilMs - now.wallMs) / 1000))} s`,
   });
   return new Set(together.map(({ id }) => id));
 }

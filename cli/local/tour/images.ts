@@ -34,13 +34,13 @@ const registryTimeoutMs = 5_000;
 const pushTimeoutMs = 120_000;
 const manifestTypes = 'application/vnd.oci.image.manifest.v1+json';
 
-/** @throws FrotaError `unavailable` (registry, skopeo), `unsupported` (no skopeo, no ldd) */
-export async function ensureImages(options: TourImages): Promise<void> {
+/** @returns whether they were made anew. @throws FrotaError `unavailable` (registry, skopeo), `unsupported` (no skopeo, no ldd) */
+export async function ensureImages(options: TourImages): Promise<boolean> {
   const { registry, example, stampFile, say } = options;
   const libraries = await sharedLibraries(process.execPath);
   const inputs = await describeInputs(example, libraries);
   const stamp = await readStamp(stampFile);
-  if (stamp?.inputs === inputs && (await allThere(registry, stamp))) return;
+  if (stamp?.inputs === inputs && (await allThere(registry, stamp))) return false;
   say("making the example's images from this machine's Node.js");
   const layout = await mkdtemp(join(tmpdir(), 'frota-images-'));
   try {
@@ -66,6 +66,7 @@ export async function ensureImages(options: TourImages): Promise<void> {
   } finally {
     await rm(layout, { recursive: true, force: true });
   }
+  return true;
 }
 
 async function allThere(registry: string, stamp: Stamp): Promise<boolean> {

@@ -10,6 +10,7 @@ import { ensureImages } from './images.ts';
 import { summaryText } from './summary.ts';
 
 const clusterName = 'local';
+const stackName = 'hello';
 const pageTimeoutMs = 2_000;
 
 interface ContextRow {
@@ -29,9 +30,16 @@ export async function runTour(): Promise<void> {
   const up = JSON.parse(await frota(['cluster', 'up', clusterName, '--wait', '-o', 'json'])) as UpResult;
   const example = join(installation.root, 'examples/hello');
   const stampFile = join(placeOf(clusterName, process.env).stateFolder, 'tour-images.json');
-  await ensureImages({ registry: up.registry, example, stampFile, say });
-  const compose = join(example, 'compose.yaml');
-  await frota(['apply', '-f', compose, '--wait', '-o', 'json'], { FROTA_REGISTRY: up.registry });
+  const madeAnew = await ensureImages({ registry: up.registry, example, stampFile, say });
+  const declared = (JSON.parse(await frota(['ls', stackName, '-o', 'json'])) as readonly ServiceView[]).map(
+    ({ name, replicas }) => `${stackName}/${name}=${String(replicas.desired)}`,
+  );
+  // What is declared stays as it is, scaled by hand or not; it is only waited for.
+  if (declared.length > 0 && !madeAnew) await frota(['scale', ...declared, '--wait', '-o', 'json']);
+  else {
+    const compose = join(example, 'compose.yaml');
+    await frota(['apply', '-f', compose, '--wait', '-o', 'json'], { FROTA_REGISTRY: up.registry });
+  }
 
   const nodes = JSON.parse(await frota(['node', 'ls', '-o', 'json'])) as readonly NodeView[];
   const services = JSON.parse(await frota(['ls', '-o', 'json'])) as readonly ServiceView[];

@@ -405,7 +405,6 @@ const hello: AgentMessage = {
     nodeId: '',
     address: '10.0.0.2',
     livenessPort: 7402,
-    insecureRegistries: [],
     capacity: { cpuMillis: 2000, memoryBytes: 2 ** 31 },
     architecture: 'amd64',
     os: 'linux',

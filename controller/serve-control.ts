@@ -1,0 +1,42 @@
+/** The Control service on its server: who may call, then the use-case. Part of the composition root. */
+import type { CallContext } from '../proto/rpc/context.ts';
+import type { RpcServer } from '../proto/rpc/server.ts';
+import { controlService } from '../proto/rpc/service.ts';
+import type { Caller, Control } from './api/control.ts';
+import { requireRole } from './security/roles.ts';
+
+export function addControl(server: RpcServer, control: Control): void {
+  const caller = (context: CallContext): Caller => ({
+    name: requireRole(context.peer, 'admin').commonName,
+    signal: context.signal,
+  });
+  server.add(controlService, {
+    apply: async (request, context) => control.apply(request, caller(context)),
+    scale: async (request, context) => control.scale(request, caller(context)),
+    removeStack: async (request, context) => {
+      caller(context);
+      return control.removeStack(request);
+    },
+    listServices: async (request, context) => {
+      caller(context);
+      return Promise.resolve(control.listServices(request));
+    },
+    listTasks: async (request, context) => {
+      caller(context);
+      return Promise.resolve(control.listTasks(request));
+    },
+    listNodes: async (_request, context) => {
+      caller(context);
+      return Promise.resolve(control.listNodes());
+    },
+    watchStack: (request, context) => control.watchStack(request, caller(context)),
+    createJoinToken: async (request, context) => {
+      caller(context);
+      return control.createJoinToken(request);
+    },
+    getVersion: async (_request, context) => {
+      caller(context);
+      return Promise.resolve(control.getVersion());
+    },
+  });
+}
