@@ -12,7 +12,7 @@ const example = resolve(import.meta.dirname, '../../../examples/hello');
 let registry: string;
 let server: ChildProcess;
 const lines: string[] = [];
-const ensure = (stamp: string): Promise<void> => {
+const ensure = (stamp: string): Promise<boolean> => {
   lines.length = 0;
   return ensureImages({ registry, example, stampFile: join(folder, stamp), say: (line) => lines.push(line) });
 };
