@@ -44,7 +44,10 @@ export function parseCgroupLayout(mountinfo: string): CgroupLayout {
     return unified === undefined ? { kind: 'v1', controllers } : { kind: 'hybrid', unified, controllers };
   }
   if (unified !== undefined) return { kind: 'v2', unified, controllers };
-  throw new FrotaError('unsupported', 'no cgroup tree is mounted on this host; mount cgroup2 on /sys/fs/cgroup');
+  throw new FrotaError(
+    'unsupported',
+    'no cgroup tree is mounted here; mount cgroup2 on /sys/fs/cgroup ("ip netns exec" hides it: enter a namespace with "nsenter --net=/run/netns/NAME" instead)',
+  );
 }
 
 export async function detectCgroupLayout(): Promise<CgroupLayout> {
