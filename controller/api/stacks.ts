@@ -2,6 +2,7 @@
 import pLimit from 'p-limit';
 import { FrotaError } from '../../proto/base/errors.ts';
 import type { Problem } from '../../proto/base/errors.ts';
+import type { ApplyReply } from '../../proto/codec/control.ts';
 import type { Clock } from '../../proto/base/clock.ts';
 import type { ResolvedImage, ServiceSpec, Stack, StackSpec } from '../../proto/domain/service.ts';
 import { validateStackSpec } from '../../proto/domain/validate.ts';
@@ -19,15 +20,6 @@ export interface StackPorts {
    */
   readonly putStack: (name: string, stack: Stack | undefined, modRevision: number) => Promise<boolean>;
   readonly clock: Clock;
-}
-
-export interface ApplyResult {
-  readonly version: number;
-  readonly changed: boolean;
-  readonly created: readonly string[];
-  readonly updated: readonly string[];
-  readonly removed: readonly string[];
-  readonly unchanged: readonly string[];
 }
 
 export interface ScaleRequest {
@@ -49,7 +41,7 @@ export async function applyStack(
   declared: StackSpec,
   by: string,
   signal: AbortSignal,
-): Promise<ApplyResult> {
+): Promise<ApplyReply> {
   refuseProblems(declared.name, validateStackSpec(declared));
   const snapshot = ports.snapshot();
   const services = [...snapshot.services.values()].map(({ value }) => value);
@@ -196,7 +188,7 @@ async function resolveImages(ports: StackPorts, declared: StackSpec, signal: Abo
   return { ...declared, services };
 }
 
-function compareSpecs(before: StackSpec | undefined, after: StackSpec): Omit<ApplyResult, 'version'> {
+function compareSpecs(before: StackSpec | undefined, after: StackSpec): Omit<ApplyReply, 'version'> {
   const old = new Map((before?.services ?? []).map((service) => [service.name, service]));
   const next = new Map(after.services.map((service) => [service.name, service]));
   const names = [...next.keys()];

@@ -12,11 +12,3 @@ export interface ResourceLimits {
 }
 
 export const noResources: Resources = { cpuMillis: 0, memoryBytes: 0 };
-
-export function addResources(a: Resources, b: Resources): Resources {
-  return { cpuMillis: a.cpuMillis + b.cpuMillis, memoryBytes: a.memoryBytes + b.memoryBytes };
-}
-
-export function subtractResources(a: Resources, b: Resources): Resources {
-  return { cpuMillis: a.cpuMillis - b.cpuMillis, memoryBytes: a.memoryBytes - b.memoryBytes };
-}
