@@ -1,7 +1,7 @@
 /** Level, not edge: work that is done after each wake, never twice at once, and tried again until it succeeds. */
-import { setTimeout as sleep } from 'node:timers/promises';
 import { describeError } from '../proto/base/errors.ts';
 import type { Logger } from '../proto/base/log.ts';
+import { pause } from '../proto/base/pause.ts';
 
 export interface Enforcer {
   /** Resolves after the first success; never, if there is none. */
@@ -31,7 +31,7 @@ export function createEnforcer(work: () => Promise<boolean>, logger: Logger): En
       } catch (error) {
         logger.error({ error: describeError(error) }, 'the network could not be made what it should be; trying again');
         dirty = true;
-        await sleep(retryMs, undefined, { signal: abort.signal }).catch(() => undefined);
+        await pause(retryMs, abort.signal);
       }
     }
     running = undefined;
@@ -58,7 +58,7 @@ export async function every(
 ): Promise<void> {
   const { signal, logger, what } = options;
   for (;;) {
-    await sleep(intervalMs, undefined, { signal }).catch(() => undefined);
+    await pause(intervalMs, signal);
     if (signal.aborted) return;
     await work().catch((error: unknown) => {
       logger.warn({ error: describeError(error) }, `${what} failed; it is tried again`);

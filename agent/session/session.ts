@@ -2,12 +2,12 @@
  * The agent's conversation with a controller: hello with what is held, then units in and statuses out, for as long as the
  * agent lives. A lost stream is opened again; everything that matters is said anew, so nothing depends on what was lost.
  */
-import { setTimeout as sleep } from 'node:timers/promises';
 import { backoffMs } from '../../proto/base/backoff.ts';
 import type { BackoffPolicy } from '../../proto/base/backoff.ts';
 import { describeError } from '../../proto/base/errors.ts';
 import type { Clock } from '../../proto/base/clock.ts';
 import type { Logger } from '../../proto/base/log.ts';
+import { pause } from '../../proto/base/pause.ts';
 import type { AgentMessage, ControllerMessage, StatusReport, Welcome } from '../../proto/codec/dispatch.ts';
 import type { NodeFacts } from '../../proto/domain/node.ts';
 import type { TaskStatus } from '../../proto/domain/task.ts';
@@ -105,8 +105,7 @@ class AgentSession implements Session {
         this.#stream = undefined;
         opened?.close();
       }
-      const pauseMs = backoffMs(reconnect, failures, this.#ports.random());
-      await sleep(pauseMs, undefined, { signal }).catch(() => undefined);
+      await pause(backoffMs(reconnect, failures, this.#ports.random()), signal);
     }
   }
 

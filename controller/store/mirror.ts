@@ -3,6 +3,7 @@ import { backoffMs } from '../../proto/base/backoff.ts';
 import type { BackoffPolicy } from '../../proto/base/backoff.ts';
 import { describeError, FrotaError } from '../../proto/base/errors.ts';
 import type { Logger } from '../../proto/base/log.ts';
+import { pause } from '../../proto/base/pause.ts';
 import type { TaskStatus } from '../../proto/domain/task.ts';
 import type { Snapshot } from '../plan/snapshot.ts';
 import { createPicture } from './picture.ts';
@@ -129,19 +130,3 @@ function createListeners() {
 }
 
 const mirrorClosed = (): FrotaError => new FrotaError('cancelled', 'the mirror of the store is closed');
-
-function pause(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) {
-      resolve();
-      return;
-    }
-    const end = (): void => {
-      clearTimeout(timer);
-      signal.removeEventListener('abort', end);
-      resolve();
-    };
-    const timer = setTimeout(end, ms);
-    signal.addEventListener('abort', end);
-  });
-}
