@@ -59,9 +59,10 @@ function readStack(input: ComposeInput, findings: Findings): StackSpec | undefin
     findings.notice(version.at, 'version', 'obsolete and without effect; leave it out');
   }
   const name = readStackName(input, reader, fields.get('name'));
-  const services = readServices(reader, fields.get('services'));
+  const services = readServices(reader, fields.get('services'), name ?? '');
   if (name === undefined || findings.hasProblems) return undefined;
-  const spec = { name, services };
+  const defaultNetwork = { key: 'default', name: `${name}_default`, external: false, internal: false, labels: {} };
+  const spec = { name, services, networks: [defaultNetwork], volumes: [] };
   reportDomainProblems(spec, tree, findings);
   return spec;
 }
@@ -86,7 +87,7 @@ function readStackName(input: ComposeInput, reader: ValueReader, entry: TreeEntr
   return undefined;
 }
 
-function readServices(reader: ValueReader, entry: TreeEntry | undefined): StackSpec['services'] {
+function readServices(reader: ValueReader, entry: TreeEntry | undefined, stack: string): StackSpec['services'] {
   if (entry === undefined) {
     reader.problem({ line: 1, column: 1 }, 'services', 'missing; a Compose file declares at least one service');
     return [];
@@ -95,7 +96,7 @@ function readServices(reader: ValueReader, entry: TreeEntry | undefined): StackS
   if (map === undefined) return [];
   const declared = map.entries
     .filter(({ key }) => !key.startsWith('x-'))
-    .map((service) => readService(reader, service, joinPath('services', service.key)))
+    .map((service) => readService(reader, service, joinPath('services', service.key), stack))
     .filter((service): service is DeclaredService => service !== undefined);
   if (map.entries.length === 0) reader.problem(entry.at, 'services', 'declares no service');
   reportPortConflicts(

@@ -1,4 +1,6 @@
+import { anywhere } from '../../proto/domain/placement.ts';
 import type { RestartPolicy, ServiceSpec, TaskTemplate } from '../../proto/domain/service.ts';
+import { defaultUpdatePolicy } from '../../proto/domain/update.ts';
 import { maxNameLength, maxStopGracePeriodMs } from '../../proto/domain/validate.ts';
 import { serviceKeys } from './compose-keys.ts';
 import { defaultDeploy, readDeploy } from './deploy.ts';
@@ -21,7 +23,12 @@ export interface DeclaredService {
 }
 
 /** Reads one service. What could not be read is already among the findings and stands as its default. */
-export function readService(reader: ValueReader, entry: TreeEntry, path: string): DeclaredService | undefined {
+export function readService(
+  reader: ValueReader,
+  entry: TreeEntry,
+  path: string,
+  stack: string,
+): DeclaredService | undefined {
   const { key: name, at, value: node } = entry;
   if (!/^[a-zA-Z0-9][a-zA-Z0-9._-]*$/u.test(name) || name.length > maxNameLength) {
     const rule = `letters, digits, ".", "_" and "-", begins with one of the first two, and has at most ${String(maxNameLength)} of them`;
@@ -46,6 +53,11 @@ export function readService(reader: ValueReader, entry: TreeEntry, path: string)
     limits: deploy.limits,
     reservations: deploy.reservations,
     stopGracePeriodMs: readStopGracePeriod(reader, fields.get('stop_grace_period')?.value, path),
+    drainDelayMs: 0,
+    mounts: [],
+    files: [],
+    networks: [{ network: `${stack}_default`, aliases: [] }],
+    generation: 0,
   };
   const restart = readRestart(reader, fields.get('restart')?.value, joinPath(path, 'restart'));
   const spec: ServiceSpec = {
@@ -54,6 +66,12 @@ export function readService(reader: ValueReader, entry: TreeEntry, path: string)
     replicas: deploy.replicas,
     restart,
     ports: ports.map((port) => port.spec),
+    mode: 'replicated',
+    labels: {},
+    placement: anywhere,
+    update: defaultUpdatePolicy,
+    rollback: defaultUpdatePolicy,
+    dependsOn: [],
   };
   return { spec, ports };
 }

@@ -39,6 +39,7 @@ export async function joinNode(ports: JoinPorts, token: string, name: string): P
       name,
       availability: 'active',
       subnet: freeSubnet(snapshot.containerPool, [...others.map(({ value }) => value.subnet)]),
+      labels: {},
       joinedAtMs: ports.clock.now().wallMs,
     };
     if ((await ports.admit(token, node, namesake)) === 'admitted') return node;

@@ -8,6 +8,7 @@ import type {
   Unit,
 } from '../../proto/domain/assignment.ts';
 import { serviceId } from '../../proto/domain/service.ts';
+import type { NetworkAttachment } from '../../proto/domain/stack-parts.ts';
 import { isEnded, taskState } from '../../proto/domain/task.ts';
 import type { Task, TaskStatus } from '../../proto/domain/task.ts';
 import type { Snapshot } from '../plan/snapshot.ts';
@@ -27,6 +28,8 @@ export function unitsOf(snapshot: Snapshot): UnitSet {
   const tasks = new Map<string, AssignedTask[]>();
   const stacks = new Map<string, Set<string>>();
   const endpoints = new Map<string, Endpoint[]>();
+  const members = new Map<string, Endpoint[]>();
+  const networks = declaredNetworks(snapshot);
   for (const { value: task } of snapshot.tasks.values()) {
     if (task.nodeId === undefined) continue;
     const status = snapshot.statuses.get(task.id);
@@ -37,13 +40,22 @@ export function unitsOf(snapshot: Snapshot): UnitSet {
       if (known === undefined) stacks.set(task.nodeId, new Set([task.stack]));
       else known.add(task.stack);
     }
-    const endpoint = endpointOf(task, status);
-    if (endpoint !== undefined) append(endpoints, serviceId(task.stack, task.service), endpoint);
+    const member = memberOf(task, status);
+    if (member === undefined) continue;
+    const id = serviceId(task.stack, task.service);
+    append(members, id, member);
+    if (serves(task, status)) append(endpoints, id, member);
+    // A service that is going keeps its networks until its last task has ended.
+    if (!networks.has(id)) networks.set(id, task.template.networks);
   }
   return {
     network: networkUnit(snapshot),
     services: new Map(
-      [...snapshot.services].map(([id, { value }]) => [id, serviceUnit(value, endpoints.get(id) ?? [])]),
+      [...snapshot.services].map(([id, { value }]) => {
+        const { stack, name, vip, ports } = value;
+        const lists = { endpoints: byTask(endpoints.get(id)), members: byTask(members.get(id)) };
+        return [id, { kind: 'service', stack, name, vip, ports, networks: networks.get(id) ?? [], ...lists }];
+      }),
     ),
     tasks: new Map([...tasks].map(([nodeId, list]) => [nodeId, { kind: 'tasks', tasks: sortById(list) }])),
     stacks,
@@ -67,27 +79,29 @@ function assignedTask(task: Task, status: TaskStatus | undefined): AssignedTask 
   return { id, stack, service, slot, template, desired };
 }
 
-/** Traffic goes to tasks that run, are wanted and are not unwell. */
-function endpointOf(task: Task, status: TaskStatus | undefined): Endpoint | undefined {
-  if (task.nodeId === undefined || task.desired !== 'running' || status?.address === undefined) return undefined;
-  if (taskState(task, status) !== 'running') return undefined;
-  if (status.health !== 'none' && status.health !== 'healthy') return undefined;
-  return { taskId: task.id, nodeId: task.nodeId, address: status.address };
+/** It has an address on its node, and may still use it. */
+function memberOf(task: Task, status: TaskStatus | undefined): Endpoint | undefined {
+  if (task.nodeId === undefined || status?.address === undefined || isEnded(taskState(task, status))) return undefined;
+  return { taskId: task.id, nodeId: task.nodeId, address: status.address, slot: task.slot };
 }
 
-function serviceUnit(
-  service: { stack: string; name: string; vip: string; ports: ServiceUnit['ports'] },
-  endpoints: readonly Endpoint[],
-): ServiceUnit {
-  const sorted = [...endpoints].sort((a, b) => (a.taskId < b.taskId ? -1 : 1));
-  return {
-    kind: 'service',
-    stack: service.stack,
-    name: service.name,
-    vip: service.vip,
-    ports: service.ports,
-    endpoints: sorted,
-  };
+/** Traffic goes to tasks that run, are wanted and are not unwell. */
+function serves(task: Task, status: TaskStatus | undefined): boolean {
+  if (task.desired !== 'running' || taskState(task, status) !== 'running') return false;
+  return status?.health === 'none' || status?.health === 'healthy';
+}
+
+const byTask = (endpoints: readonly Endpoint[] = []): readonly Endpoint[] =>
+  [...endpoints].sort((a, b) => (a.taskId < b.taskId ? -1 : 1));
+
+/** By `stack/service`. */
+function declaredNetworks(snapshot: Snapshot): Map<string, readonly NetworkAttachment[]> {
+  const networks = new Map<string, readonly NetworkAttachment[]>();
+  for (const { value } of snapshot.stacks.values()) {
+    const { name, services } = value.spec;
+    for (const service of services) networks.set(serviceId(name, service.name), service.template.networks);
+  }
+  return networks;
 }
 
 function networkUnit(snapshot: Snapshot): NetworkUnit {
@@ -97,7 +111,11 @@ function networkUnit(snapshot: Snapshot): NetworkUnit {
     return [{ nodeId: node.id, name: node.name, address: facts.address, subnet: node.subnet }];
   });
   peers.sort((a, b) => (a.nodeId < b.nodeId ? -1 : 1));
-  return { kind: 'network', containerPool: snapshot.containerPool, vipPool: snapshot.vipPool, peers };
+  const internal = [...snapshot.stacks.values()].flatMap(({ value }) =>
+    value.spec.networks.filter((network) => network.internal).map((network) => network.name),
+  );
+  const { containerPool, vipPool } = snapshot;
+  return { kind: 'network', containerPool, vipPool, peers, internal: internal.sort() };
 }
 
 function append<T>(map: Map<string, T[]>, key: string, value: T): void {

@@ -22,7 +22,15 @@ export function deriveServices(draft: Draft): void {
       if (service.declared !== undefined) draft.problems.push({ where: service.id, message });
       continue;
     }
-    const record: Service = { stack: service.stack, name: service.name, vip, ports: ports.get(service.id) ?? [] };
+    const record: Service = {
+      released: false,
+      pins: [],
+      ...service.record,
+      stack: service.stack,
+      name: service.name,
+      vip,
+      ports: ports.get(service.id) ?? [],
+    };
     if (canonicalJson(record) !== canonicalJson(service.record)) service.record = record;
   }
 }

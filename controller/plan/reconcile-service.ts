@@ -99,6 +99,7 @@ function addTask(draft: Draft, service: DraftService, declared: Declaration, slo
     templateHash: declared.templateHash,
     desired: 'running' as const,
     createdAtMs: draft.input.now.wallMs,
+    restartedAtMs: [],
     ...from,
   };
   addToSlot(service, { status: undefined, task, deleted: false });

@@ -2,6 +2,7 @@
 import { noResources } from '../../proto/domain/resources.ts';
 import type { NodeLiveness } from '../../proto/domain/node.ts';
 import { serviceId } from '../../proto/domain/service.ts';
+import type { Service } from '../../proto/domain/service.ts';
 import { isEnded, taskState } from '../../proto/domain/task.ts';
 import type { Task, TaskState, TaskStatus } from '../../proto/domain/task.ts';
 import type { NodeView, ServiceView, TaskView } from '../../proto/domain/views.ts';
@@ -43,10 +44,11 @@ export function serviceViews(snapshot: Snapshot, stack?: string): readonly Servi
       return {
         stack: spec.name,
         name: service.name,
-        mode: 'replicated',
+        mode: service.mode,
         image: service.template.image.reference,
         replicas: { desired: service.replicas, running: running.get(id)?.count ?? 0 },
         ports: snapshot.services.get(id)?.value.ports ?? [],
+        rollout: rolloutView(snapshot.services.get(id)?.value),
       };
     }),
   );
@@ -55,12 +57,16 @@ export function serviceViews(snapshot: Snapshot, stack?: string): readonly Servi
     if (ids.has(id)) return [];
     const { count = 0, image = '' } = running.get(id) ?? {};
     const { stack: ofStack, name, ports } = value;
-    return [{ stack: ofStack, name, mode: 'replicated', image, replicas: { desired: 0, running: count }, ports }];
+    const replicas = { desired: 0, running: count };
+    return [{ stack: ofStack, name, mode: 'replicated', image, replicas, ports, rollout: null }];
   });
   return [...declared, ...going]
     .filter((view) => stack === undefined || view.stack === stack)
     .sort((a, b) => compareText(a.stack, b.stack) || compareText(a.name, b.name));
 }
+
+const rolloutView = (service: Service | undefined): ServiceView['rollout'] =>
+  service?.rollout === undefined ? null : { state: service.rollout.state, reason: service.rollout.reason ?? null };
 
 /** Sorted by name, `n2` before `n10`. A node this controller has not heard yet is `suspect` since it joined. */
 export function nodeViews({ snapshot, liveness, isoTime }: Omit<ViewInput, 'reasons'>): readonly NodeView[] {
@@ -87,6 +93,7 @@ export function nodeViews({ snapshot, liveness, isoTime }: Omit<ViewInput, 'reas
       reserved: { cpuMillis, memoryBytes },
       tasks,
       since: isoTime(heard?.sinceMs ?? node.joinedAtMs),
+      labels: node.labels,
     };
   });
   return views.sort((a, b) => compareNames(a.name, b.name));

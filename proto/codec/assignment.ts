@@ -10,8 +10,9 @@ import type {
   Unit,
 } from '../domain/assignment.ts';
 import { unreachable } from '../base/assert.ts';
-import { desiredStateEnum } from './enums.ts';
-import { publishedPortFromWire, publishedPortToWire, templateFromWire, templateToWire } from './service.ts';
+import { assignedStateEnum } from './enums.ts';
+import { publishedPortFromWire, publishedPortToWire } from './service.ts';
+import { attachmentFromWire, attachmentToWire, templateFromWire, templateToWire } from './template.ts';
 import * as w from './wire.ts';
 import type { Codec, Received, Sent } from './wire.ts';
 
@@ -20,31 +21,31 @@ const assignedTaskToWire = (value: AssignedTask): Sent<'AssignedTask'> => ({
   stack: value.stack,
   service: value.service,
   slot: w.uint32(value.slot, 'AssignedTask.slot'),
-  desired: desiredStateEnum.toWire(value.desired),
+  desired: assignedStateEnum.toWire(value.desired),
   template: templateToWire(value.template),
 });
 
-function assignedTaskFromWire(wire: Received<'AssignedTask'>): AssignedTask {
-  const desired = desiredStateEnum.fromWire(wire.desired, 'AssignedTask.desired');
-  if (desired === 'remove') {
-    throw new FrotaError('corrupt', 'AssignedTask.desired is "remove": such a task is left out of its unit instead');
-  }
-  return {
-    id: w.name(wire.id, 'AssignedTask.id'),
-    stack: w.name(wire.stack, 'AssignedTask.stack'),
-    service: w.name(wire.service, 'AssignedTask.service'),
-    slot: wire.slot,
-    desired,
-    template: templateFromWire(w.required(wire.template, 'AssignedTask.template')),
-  };
-}
+const assignedTaskFromWire = (wire: Received<'AssignedTask'>): AssignedTask => ({
+  id: w.name(wire.id, 'AssignedTask.id'),
+  stack: w.name(wire.stack, 'AssignedTask.stack'),
+  service: w.name(wire.service, 'AssignedTask.service'),
+  slot: wire.slot,
+  desired: assignedStateEnum.fromWire(wire.desired, 'AssignedTask.desired'),
+  template: templateFromWire(w.required(wire.template, 'AssignedTask.template')),
+});
 
-const endpointToWire = ({ taskId, nodeId, address }: Endpoint): Sent<'Endpoint'> => ({ taskId, nodeId, address });
+const endpointToWire = ({ taskId, nodeId, address, slot }: Endpoint): Sent<'Endpoint'> => ({
+  taskId,
+  nodeId,
+  address,
+  slot: w.uint32(slot, 'Endpoint.slot'),
+});
 
 const endpointFromWire = (wire: Received<'Endpoint'>): Endpoint => ({
   taskId: w.name(wire.taskId, 'Endpoint.task_id'),
   nodeId: w.name(wire.nodeId, 'Endpoint.node_id'),
   address: w.name(wire.address, 'Endpoint.address'),
+  slot: wire.slot,
 });
 
 const peerToWire = ({ nodeId, name, address, subnet }: Peer): Sent<'Peer'> => ({ nodeId, name, address, subnet });
@@ -69,6 +70,8 @@ const serviceToWire = (value: ServiceUnit): Sent<'ServiceUnit'> => ({
   vip: value.vip,
   ports: value.ports.map(publishedPortToWire),
   endpoints: value.endpoints.map(endpointToWire),
+  members: value.members.map(endpointToWire),
+  networks: value.networks.map(attachmentToWire),
 });
 
 const serviceFromWire = (wire: Received<'ServiceUnit'>): ServiceUnit => ({
@@ -78,12 +81,15 @@ const serviceFromWire = (wire: Received<'ServiceUnit'>): ServiceUnit => ({
   vip: w.name(wire.vip, 'ServiceUnit.vip'),
   ports: wire.ports.map(publishedPortFromWire),
   endpoints: wire.endpoints.map(endpointFromWire),
+  members: wire.members.map(endpointFromWire),
+  networks: wire.networks.map(attachmentFromWire),
 });
 
 const networkToWire = (value: NetworkUnit): Sent<'NetworkUnit'> => ({
   containerPool: value.containerPool,
   vipPool: value.vipPool,
   peers: value.peers.map(peerToWire),
+  internal: [...value.internal],
 });
 
 const networkFromWire = (wire: Received<'NetworkUnit'>): NetworkUnit => ({
@@ -91,6 +97,7 @@ const networkFromWire = (wire: Received<'NetworkUnit'>): NetworkUnit => ({
   containerPool: w.name(wire.containerPool, 'NetworkUnit.container_pool'),
   vipPool: w.name(wire.vipPool, 'NetworkUnit.vip_pool'),
   peers: wire.peers.map(peerFromWire),
+  internal: wire.internal,
 });
 
 /** One unit as it is now, or that it is no longer there. */

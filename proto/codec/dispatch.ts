@@ -60,7 +60,9 @@ export type AgentMessage =
       readonly bootId: Uint8Array;
       readonly held: readonly HeldUnit[];
     }
-  | { readonly kind: 'statuses'; readonly sequence: number; readonly reports: readonly StatusReport[] };
+  | { readonly kind: 'statuses'; readonly sequence: number; readonly reports: readonly StatusReport[] }
+  /** Service units that this node's names, VIPs and ports follow from now on. */
+  | { readonly kind: 'applied'; readonly units: readonly HeldUnit[] };
 
 export interface Welcome {
   readonly kind: 'welcome';
@@ -133,34 +135,40 @@ const reportFromWire = (wire: Received<'StatusReport'>): StatusReport =>
     reason: wire.reason ?? undefined,
   });
 
+const copyUnits = (units: readonly HeldUnit[]): HeldUnit[] => units.map(({ key, revision }) => ({ key, revision }));
+
 function agentMessageToWire(message: AgentMessage): Sent<'AgentMessage'> {
+  const none = { hello: null, statuses: null, applied: null };
   switch (message.kind) {
     case 'hello': {
-      const held = message.held.map(({ key, revision }) => ({ key, revision }));
-      return { hello: { facts: nodeFactsToWire(message.facts), bootId: message.bootId, held }, statuses: null };
+      const { bootId, held } = message;
+      return { ...none, hello: { facts: nodeFactsToWire(message.facts), bootId, held: copyUnits(held) } };
     }
     case 'statuses': {
       const sequence = w.long(message.sequence, 'StatusBatch.sequence');
-      return { hello: null, statuses: { sequence, reports: message.reports.map(reportToWire) } };
+      return { ...none, statuses: { sequence, reports: message.reports.map(reportToWire) } };
     }
+    case 'applied':
+      return { ...none, applied: { units: copyUnits(message.units) } };
     default:
       return unreachable(message);
   }
 }
 
-function agentMessageFromWire({ hello, statuses }: Received<'AgentMessage'>): AgentMessage {
+function agentMessageFromWire({ hello, statuses, applied }: Received<'AgentMessage'>): AgentMessage {
   if (hello !== null) {
     return {
       kind: 'hello',
       facts: nodeFactsFromWire(w.required(hello.facts, 'AgentHello.facts')),
       bootId: w.ownBytes(hello.bootId),
-      held: hello.held.map(({ key, revision }) => ({ key, revision })),
+      held: copyUnits(hello.held),
     };
   }
   if (statuses !== null) {
     const sequence = w.fromLong(statuses.sequence, 'StatusBatch.sequence');
     return { kind: 'statuses', sequence, reports: statuses.reports.map(reportFromWire) };
   }
+  if (applied !== null) return { kind: 'applied', units: copyUnits(applied.units) };
   throw new FrotaError('corrupt', 'AgentMessage.message is missing or of a later version');
 }
 

@@ -1,8 +1,13 @@
 /** String unions in the domain, numbers on the wire. A member forgotten on either side does not compile. */
 import { FrotaError } from '../base/errors.ts';
 import type { Availability, NodeState } from '../domain/node.ts';
-import type { Protocol, RestartPolicy } from '../domain/service.ts';
+import type { AssignedTask } from '../domain/assignment.ts';
+import type { FileMount } from '../domain/mount.ts';
+import type { Constraint } from '../domain/placement.ts';
+import type { Protocol, RestartPolicy, ServiceSpec } from '../domain/service.ts';
+import type { Dependency } from '../domain/stack-parts.ts';
 import type { DesiredState, Health, TaskState } from '../domain/task.ts';
+import type { RolloutState, UpdatePolicy } from '../domain/update.ts';
 import { frota } from '../gen/frota.js';
 
 const wire = frota.v1;
@@ -85,4 +90,51 @@ export const nodeStateEnum = enumConverter<NodeState, frota.v1.NodeState>()({
   suspect: wire.NodeState.NODE_STATE_SUSPECT,
   unreachable: wire.NodeState.NODE_STATE_UNREACHABLE,
   down: wire.NodeState.NODE_STATE_DOWN,
+});
+
+export const assignedStateEnum = enumConverter<AssignedTask['desired'], frota.v1.AssignedState>()({
+  running: wire.AssignedState.ASSIGNED_STATE_RUNNING,
+  draining: wire.AssignedState.ASSIGNED_STATE_DRAINING,
+  shutdown: wire.AssignedState.ASSIGNED_STATE_SHUTDOWN,
+});
+
+export const operatorEnum = enumConverter<Constraint['operator'], frota.v1.Operator>()({
+  '==': wire.Operator.OPERATOR_EQUAL,
+  '!=': wire.Operator.OPERATOR_UNEQUAL,
+});
+
+export const updateOrderEnum = enumConverter<UpdatePolicy['order'], frota.v1.UpdateOrder>()({
+  'start-first': wire.UpdateOrder.UPDATE_ORDER_START_FIRST,
+  'stop-first': wire.UpdateOrder.UPDATE_ORDER_STOP_FIRST,
+});
+
+export const failureActionEnum = enumConverter<UpdatePolicy['failureAction'], frota.v1.FailureAction>()({
+  pause: wire.FailureAction.FAILURE_ACTION_PAUSE,
+  continue: wire.FailureAction.FAILURE_ACTION_CONTINUE,
+  rollback: wire.FailureAction.FAILURE_ACTION_ROLLBACK,
+});
+
+export const serviceModeEnum = enumConverter<ServiceSpec['mode'], frota.v1.ServiceMode>()({
+  replicated: wire.ServiceMode.SERVICE_MODE_REPLICATED,
+  global: wire.ServiceMode.SERVICE_MODE_GLOBAL,
+});
+
+export const contentKindEnum = enumConverter<FileMount['kind'], frota.v1.ContentKind>()({
+  config: wire.ContentKind.CONTENT_KIND_CONFIG,
+  secret: wire.ContentKind.CONTENT_KIND_SECRET,
+});
+
+export const dependencyConditionEnum = enumConverter<Dependency['condition'], frota.v1.DependencyCondition>()({
+  started: wire.DependencyCondition.DEPENDENCY_CONDITION_STARTED,
+  healthy: wire.DependencyCondition.DEPENDENCY_CONDITION_HEALTHY,
+  completed: wire.DependencyCondition.DEPENDENCY_CONDITION_COMPLETED,
+});
+
+export const rolloutStateEnum = enumConverter<RolloutState, frota.v1.RolloutState>()({
+  updating: wire.RolloutState.ROLLOUT_STATE_UPDATING,
+  completed: wire.RolloutState.ROLLOUT_STATE_COMPLETED,
+  paused: wire.RolloutState.ROLLOUT_STATE_PAUSED,
+  'rolling-back': wire.RolloutState.ROLLOUT_STATE_ROLLING_BACK,
+  'rolled-back': wire.RolloutState.ROLLOUT_STATE_ROLLED_BACK,
+  'rollback-paused': wire.RolloutState.ROLLOUT_STATE_ROLLBACK_PAUSED,
 });

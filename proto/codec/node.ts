@@ -1,7 +1,7 @@
 import type { ClusterRecord, JoinTokenRecord } from '../domain/cluster.ts';
 import type { Node, NodeFacts } from '../domain/node.ts';
 import { availabilityEnum } from './enums.ts';
-import { resourcesFromWire, resourcesToWire } from './service.ts';
+import { resourcesFromWire, resourcesToWire } from './template.ts';
 import * as w from './wire.ts';
 import type { Received, Sent } from './wire.ts';
 
@@ -11,6 +11,7 @@ export const nodeToWire = (value: Node): Sent<'Node'> => ({
   availability: availabilityEnum.toWire(value.availability),
   subnet: value.subnet,
   joinedAtMs: w.long(value.joinedAtMs, 'Node.joined_at_ms'),
+  labels: w.sortedMap(value.labels),
 });
 
 export const nodeFromWire = (wire: Received<'Node'>): Node => ({
@@ -19,6 +20,7 @@ export const nodeFromWire = (wire: Received<'Node'>): Node => ({
   availability: availabilityEnum.fromWire(wire.availability, 'Node.availability'),
   subnet: w.name(wire.subnet, 'Node.subnet'),
   joinedAtMs: w.fromLong(wire.joinedAtMs, 'Node.joined_at_ms'),
+  labels: w.sortedMap(wire.labels),
 });
 
 export const nodeFactsToWire = (value: NodeFacts): Sent<'NodeFacts'> => ({

@@ -2,7 +2,7 @@
 import { clusterFromWire, clusterToWire, joinTokenFromWire, joinTokenToWire } from './node.ts';
 import { nodeFactsFromWire, nodeFactsToWire, nodeFromWire, nodeToWire } from './node.ts';
 import { serviceFromWire, serviceToWire, stackFromWire, stackToWire } from './service.ts';
-import { templateFromWire, templateToWire } from './service.ts';
+import { templateFromWire, templateToWire } from './template.ts';
 import { taskFromWire, taskStatusFromWire, taskStatusToWire, taskToWire } from './task.ts';
 import { messageCodec } from './wire.ts';
 

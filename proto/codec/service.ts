@@ -1,45 +1,33 @@
-import type { ResourceLimits, Resources } from '../domain/resources.ts';
+/** Services and stacks as bytes. */
+import type { Placement } from '../domain/placement.ts';
 import type {
   PortSpec,
   PublishedPort,
-  ResolvedImage,
   RestartPolicy,
   Service,
   ServiceSpec,
   Stack,
   StackSpec,
-  TaskTemplate,
 } from '../domain/service.ts';
-import { protocolEnum, restartConditionEnum } from './enums.ts';
+import type { Dependency, NetworkSpec, VolumeSpec } from '../domain/stack-parts.ts';
+import type { Rollout, UpdatePolicy } from '../domain/update.ts';
+import {
+  dependencyConditionEnum,
+  failureActionEnum,
+  operatorEnum,
+  protocolEnum,
+  restartConditionEnum,
+  rolloutStateEnum,
+  serviceModeEnum,
+  updateOrderEnum,
+} from './enums.ts';
+import { templateFromWire, templateToWire } from './template.ts';
 import * as w from './wire.ts';
 import type { Received, Sent } from './wire.ts';
 
-export const resourcesToWire = (value: Resources): Sent<'Resources'> => ({
-  cpuMillis: w.long(value.cpuMillis, 'Resources.cpu_millis'),
-  memoryBytes: w.long(value.memoryBytes, 'Resources.memory_bytes'),
-});
-
-export const resourcesFromWire = (wire: Received<'Resources'>): Resources => ({
-  cpuMillis: w.fromLong(wire.cpuMillis, 'Resources.cpu_millis'),
-  memoryBytes: w.fromLong(wire.memoryBytes, 'Resources.memory_bytes'),
-});
-
-const limitsToWire = (value: ResourceLimits): Sent<'ResourceLimits'> => ({
-  cpuMillis: w.optionalLong(value.cpuMillis, 'ResourceLimits.cpu_millis'),
-  memoryBytes: w.optionalLong(value.memoryBytes, 'ResourceLimits.memory_bytes'),
-  pids: w.optionalLong(value.pids, 'ResourceLimits.pids'),
-});
-
-const limitsFromWire = (wire: Received<'ResourceLimits'>): ResourceLimits =>
-  w.fields<ResourceLimits>({
-    cpuMillis: w.fromOptionalLong(wire.cpuMillis, 'ResourceLimits.cpu_millis'),
-    memoryBytes: w.fromOptionalLong(wire.memoryBytes, 'ResourceLimits.memory_bytes'),
-    pids: w.fromOptionalLong(wire.pids, 'ResourceLimits.pids'),
-  });
-
 const portSpecToWire = (value: PortSpec): Sent<'PortSpec'> => ({
   target: w.uint32(value.target, 'PortSpec.target'),
-  published: value.published === undefined ? null : w.uint32(value.published, 'PortSpec.published'),
+  published: w.optionalUint32(value.published, 'PortSpec.published'),
   protocol: protocolEnum.toWire(value.protocol),
 });
 
@@ -64,46 +52,91 @@ export const publishedPortFromWire = (wire: Received<'PublishedPort'>): Publishe
 
 const restartToWire = (value: RestartPolicy): Sent<'RestartPolicy'> => ({
   condition: restartConditionEnum.toWire(value.condition),
-  maxAttempts: value.maxAttempts === undefined ? null : w.uint32(value.maxAttempts, 'RestartPolicy.max_attempts'),
+  maxAttempts: w.optionalUint32(value.maxAttempts, 'RestartPolicy.max_attempts'),
+  delayMs: w.optionalLong(value.delayMs, 'RestartPolicy.delay_ms'),
+  windowMs: w.optionalLong(value.windowMs, 'RestartPolicy.window_ms'),
 });
 
 const restartFromWire = (wire: Received<'RestartPolicy'>): RestartPolicy =>
   w.fields<RestartPolicy>({
     condition: restartConditionEnum.fromWire(wire.condition, 'RestartPolicy.condition'),
     maxAttempts: wire.maxAttempts ?? undefined,
+    delayMs: w.fromOptionalLong(wire.delayMs, 'RestartPolicy.delay_ms'),
+    windowMs: w.fromOptionalLong(wire.windowMs, 'RestartPolicy.window_ms'),
   });
 
-const imageFromWire = (wire: Received<'ResolvedImage'>): ResolvedImage => ({
-  reference: w.name(wire.reference, 'ResolvedImage.reference'),
-  digest: wire.digest,
+const placementToWire = (value: Placement): Sent<'Placement'> => ({
+  constraints: value.constraints.map(({ attribute, operator, value: wanted }) => ({
+    attribute,
+    operator: operatorEnum.toWire(operator),
+    value: wanted,
+  })),
+  spread: [...value.spread],
+  maxReplicasPerNode: w.optionalUint32(value.maxReplicasPerNode, 'Placement.max_replicas_per_node'),
 });
 
-export const templateToWire = (value: TaskTemplate): Sent<'TaskTemplate'> => ({
-  image: { reference: value.image.reference, digest: value.image.digest },
-  entrypoint: w.optionalList(value.entrypoint),
-  command: w.optionalList(value.command),
-  environment: w.sortedMap(value.environment),
-  user: value.user ?? null,
-  workingDir: value.workingDir ?? null,
+const placementFromWire = (wire: Received<'Placement'>): Placement =>
+  w.fields<Placement>({
+    constraints: wire.constraints.map(({ attribute, operator, value }) => ({
+      attribute: w.name(attribute, 'Constraint.attribute'),
+      operator: operatorEnum.fromWire(operator, 'Constraint.operator'),
+      value,
+    })),
+    spread: wire.spread,
+    maxReplicasPerNode: wire.maxReplicasPerNode ?? undefined,
+  });
+
+const updateToWire = (value: UpdatePolicy): Sent<'UpdatePolicy'> => ({
+  parallelism: w.uint32(value.parallelism, 'UpdatePolicy.parallelism'),
+  delayMs: w.long(value.delayMs, 'UpdatePolicy.delay_ms'),
+  order: updateOrderEnum.toWire(value.order),
+  monitorMs: w.long(value.monitorMs, 'UpdatePolicy.monitor_ms'),
+  failureAction: failureActionEnum.toWire(value.failureAction),
+  maxFailureRatio: value.maxFailureRatio,
+});
+
+const updateFromWire = (wire: Received<'UpdatePolicy'>): UpdatePolicy => ({
+  parallelism: wire.parallelism,
+  delayMs: w.fromLong(wire.delayMs, 'UpdatePolicy.delay_ms'),
+  order: updateOrderEnum.fromWire(wire.order, 'UpdatePolicy.order'),
+  monitorMs: w.fromLong(wire.monitorMs, 'UpdatePolicy.monitor_ms'),
+  failureAction: failureActionEnum.fromWire(wire.failureAction, 'UpdatePolicy.failure_action'),
+  maxFailureRatio: wire.maxFailureRatio,
+});
+
+const dependencyToWire = (value: Dependency): Sent<'Dependency'> => ({
+  service: value.service,
+  condition: dependencyConditionEnum.toWire(value.condition),
+  required: value.required,
+});
+
+const dependencyFromWire = (wire: Received<'Dependency'>): Dependency => ({
+  service: w.name(wire.service, 'Dependency.service'),
+  condition: dependencyConditionEnum.fromWire(wire.condition, 'Dependency.condition'),
+  required: wire.required,
+});
+
+const networkSpecToWire = (value: NetworkSpec): Sent<'NetworkSpec'> => ({
+  ...value,
   labels: w.sortedMap(value.labels),
-  limits: limitsToWire(value.limits),
-  reservations: resourcesToWire(value.reservations),
-  stopGracePeriodMs: w.long(value.stopGracePeriodMs, 'TaskTemplate.stop_grace_period_ms'),
 });
 
-export const templateFromWire = (wire: Received<'TaskTemplate'>): TaskTemplate =>
-  w.fields<TaskTemplate>({
-    image: imageFromWire(w.required(wire.image, 'TaskTemplate.image')),
-    entrypoint: w.fromOptionalList(wire.entrypoint),
-    command: w.fromOptionalList(wire.command),
-    environment: w.sortedMap(wire.environment),
-    user: wire.user ?? undefined,
-    workingDir: wire.workingDir ?? undefined,
-    labels: w.sortedMap(wire.labels),
-    limits: limitsFromWire(w.required(wire.limits, 'TaskTemplate.limits')),
-    reservations: resourcesFromWire(w.required(wire.reservations, 'TaskTemplate.reservations')),
-    stopGracePeriodMs: w.fromLong(wire.stopGracePeriodMs, 'TaskTemplate.stop_grace_period_ms'),
-  });
+const networkSpecFromWire = (wire: Received<'NetworkSpec'>): NetworkSpec => ({
+  key: w.name(wire.key, 'NetworkSpec.key'),
+  name: w.name(wire.name, 'NetworkSpec.name'),
+  external: wire.external,
+  internal: wire.internal,
+  labels: w.sortedMap(wire.labels),
+});
+
+const volumeSpecToWire = (value: VolumeSpec): Sent<'VolumeSpec'> => ({ ...value, labels: w.sortedMap(value.labels) });
+
+const volumeSpecFromWire = (wire: Received<'VolumeSpec'>): VolumeSpec => ({
+  key: w.name(wire.key, 'VolumeSpec.key'),
+  name: w.name(wire.name, 'VolumeSpec.name'),
+  external: wire.external,
+  labels: w.sortedMap(wire.labels),
+});
 
 const serviceSpecToWire = (value: ServiceSpec): Sent<'ServiceSpec'> => ({
   name: value.name,
@@ -111,6 +144,12 @@ const serviceSpecToWire = (value: ServiceSpec): Sent<'ServiceSpec'> => ({
   replicas: w.uint32(value.replicas, 'ServiceSpec.replicas'),
   restart: restartToWire(value.restart),
   ports: value.ports.map(portSpecToWire),
+  mode: serviceModeEnum.toWire(value.mode),
+  labels: w.sortedMap(value.labels),
+  placement: placementToWire(value.placement),
+  update: updateToWire(value.update),
+  rollback: updateToWire(value.rollback),
+  dependsOn: value.dependsOn.map(dependencyToWire),
 });
 
 const serviceSpecFromWire = (wire: Received<'ServiceSpec'>): ServiceSpec => ({
@@ -119,16 +158,26 @@ const serviceSpecFromWire = (wire: Received<'ServiceSpec'>): ServiceSpec => ({
   replicas: wire.replicas,
   restart: restartFromWire(w.required(wire.restart, 'ServiceSpec.restart')),
   ports: wire.ports.map(portSpecFromWire),
+  mode: serviceModeEnum.fromWire(wire.mode, 'ServiceSpec.mode'),
+  labels: w.sortedMap(wire.labels),
+  placement: placementFromWire(w.required(wire.placement, 'ServiceSpec.placement')),
+  update: updateFromWire(w.required(wire.update, 'ServiceSpec.update')),
+  rollback: updateFromWire(w.required(wire.rollback, 'ServiceSpec.rollback')),
+  dependsOn: wire.dependsOn.map(dependencyFromWire),
 });
 
 export const stackSpecToWire = (value: StackSpec): Sent<'StackSpec'> => ({
   name: value.name,
   services: value.services.map(serviceSpecToWire),
+  networks: value.networks.map(networkSpecToWire),
+  volumes: value.volumes.map(volumeSpecToWire),
 });
 
 export const stackSpecFromWire = (wire: Received<'StackSpec'>): StackSpec => ({
   name: w.name(wire.name, 'StackSpec.name'),
   services: wire.services.map(serviceSpecFromWire),
+  networks: wire.networks.map(networkSpecFromWire),
+  volumes: wire.volumes.map(volumeSpecFromWire),
 });
 
 export const stackToWire = (value: Stack): Sent<'Stack'> => ({
@@ -145,16 +194,48 @@ export const stackFromWire = (wire: Received<'Stack'>): Stack => ({
   appliedBy: wire.appliedBy,
 });
 
+const rolloutToWire = (value: Rollout): Sent<'Rollout'> => ({
+  version: w.uint32(value.version, 'Rollout.version'),
+  state: rolloutStateEnum.toWire(value.state),
+  templateHash: value.templateHash,
+  startedAtMs: w.long(value.startedAtMs, 'Rollout.started_at_ms'),
+  endedAtMs: w.optionalLong(value.endedAtMs, 'Rollout.ended_at_ms'),
+  failures: w.uint32(value.failures, 'Rollout.failures'),
+  batchDoneAtMs: w.optionalLong(value.batchDoneAtMs, 'Rollout.batch_done_at_ms'),
+  reason: value.reason ?? null,
+});
+
+const rolloutFromWire = (wire: Received<'Rollout'>): Rollout =>
+  w.fields<Rollout>({
+    version: wire.version,
+    state: rolloutStateEnum.fromWire(wire.state, 'Rollout.state'),
+    templateHash: wire.templateHash,
+    startedAtMs: w.fromLong(wire.startedAtMs, 'Rollout.started_at_ms'),
+    endedAtMs: w.fromOptionalLong(wire.endedAtMs, 'Rollout.ended_at_ms'),
+    failures: wire.failures,
+    batchDoneAtMs: w.fromOptionalLong(wire.batchDoneAtMs, 'Rollout.batch_done_at_ms'),
+    reason: wire.reason ?? undefined,
+  });
+
 export const serviceToWire = (value: Service): Sent<'Service'> => ({
   stack: value.stack,
   name: value.name,
   vip: value.vip,
   ports: value.ports.map(publishedPortToWire),
+  released: value.released,
+  pins: value.pins.map(({ slot, nodeId }) => ({ slot: w.uint32(slot, 'Pin.slot'), nodeId })),
+  rollout: value.rollout === undefined ? null : rolloutToWire(value.rollout),
+  previous: value.previous === undefined ? null : serviceSpecToWire(value.previous),
 });
 
-export const serviceFromWire = (wire: Received<'Service'>): Service => ({
-  stack: w.name(wire.stack, 'Service.stack'),
-  name: w.name(wire.name, 'Service.name'),
-  vip: w.name(wire.vip, 'Service.vip'),
-  ports: wire.ports.map(publishedPortFromWire),
-});
+export const serviceFromWire = (wire: Received<'Service'>): Service =>
+  w.fields<Service>({
+    stack: w.name(wire.stack, 'Service.stack'),
+    name: w.name(wire.name, 'Service.name'),
+    vip: w.name(wire.vip, 'Service.vip'),
+    ports: wire.ports.map(publishedPortFromWire),
+    released: wire.released,
+    pins: wire.pins.map(({ slot, nodeId }) => ({ slot, nodeId: w.name(nodeId, 'Pin.node_id') })),
+    rollout: w.optional(wire.rollout, rolloutFromWire),
+    previous: w.optional(wire.previous, serviceSpecFromWire),
+  });

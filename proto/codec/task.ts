@@ -1,6 +1,6 @@
 import type { Task, TaskStatus } from '../domain/task.ts';
 import { desiredStateEnum, healthEnum, taskStateEnum } from './enums.ts';
-import { templateFromWire, templateToWire } from './service.ts';
+import { templateFromWire, templateToWire } from './template.ts';
 import * as w from './wire.ts';
 import type { Received, Sent } from './wire.ts';
 
@@ -20,6 +20,7 @@ export const taskToWire = (value: Task): Sent<'Task'> => ({
   restarts: w.uint32(value.restarts, 'Task.restarts'),
   createdAtMs: w.long(value.createdAtMs, 'Task.created_at_ms'),
   notBeforeMs: w.optionalLong(value.notBeforeMs, 'Task.not_before_ms'),
+  restartedAtMs: value.restartedAtMs.map((ms) => w.long(ms, 'Task.restarted_at_ms')),
 });
 
 export const taskFromWire = (wire: Received<'Task'>): Task =>
@@ -39,6 +40,7 @@ export const taskFromWire = (wire: Received<'Task'>): Task =>
     restarts: wire.restarts,
     createdAtMs: w.fromLong(wire.createdAtMs, 'Task.created_at_ms'),
     notBeforeMs: w.fromOptionalLong(wire.notBeforeMs, 'Task.not_before_ms'),
+    restartedAtMs: wire.restartedAtMs.map((ms) => w.fromLong(ms, 'Task.restarted_at_ms')),
   });
 
 export const taskStatusToWire = (value: TaskStatus): Sent<'TaskStatus'> => ({

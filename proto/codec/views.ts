@@ -1,8 +1,17 @@
 /** Rows for people: ISO 8601 and null in the domain, milliseconds and absence on the wire. */
 import { FrotaError } from '../base/errors.ts';
 import type { NodeView, ServiceView, TaskView } from '../domain/views.ts';
-import { availabilityEnum, desiredStateEnum, healthEnum, nodeStateEnum, taskStateEnum } from './enums.ts';
-import { publishedPortFromWire, publishedPortToWire, resourcesFromWire, resourcesToWire } from './service.ts';
+import {
+  availabilityEnum,
+  desiredStateEnum,
+  healthEnum,
+  nodeStateEnum,
+  rolloutStateEnum,
+  serviceModeEnum,
+  taskStateEnum,
+} from './enums.ts';
+import { publishedPortFromWire, publishedPortToWire } from './service.ts';
+import { resourcesFromWire, resourcesToWire } from './template.ts';
 import * as w from './wire.ts';
 import type { Received, Sent, WireLong } from './wire.ts';
 
@@ -66,26 +75,31 @@ export const taskViewFromWire = (wire: Received<'TaskView'>): TaskView => ({
 export const serviceViewToWire = (value: ServiceView): Sent<'ServiceView'> => ({
   stack: value.stack,
   name: value.name,
-  mode: value.mode,
+  mode: serviceModeEnum.toWire(value.mode),
   image: value.image,
   desired: w.uint32(value.replicas.desired, 'ServiceView.replicas.desired'),
   running: w.uint32(value.replicas.running, 'ServiceView.replicas.running'),
   ports: value.ports.map(publishedPortToWire),
+  rollout: value.rollout && {
+    state: rolloutStateEnum.toWire(value.rollout.state),
+    reason: value.rollout.reason,
+  },
 });
 
-export function serviceViewFromWire(wire: Received<'ServiceView'>): ServiceView {
-  if (wire.mode !== 'replicated') {
-    throw new FrotaError('corrupt', `ServiceView.mode has the unknown value ${JSON.stringify(wire.mode)}`);
-  }
-  return {
-    stack: w.name(wire.stack, 'ServiceView.stack'),
-    name: w.name(wire.name, 'ServiceView.name'),
-    mode: wire.mode,
-    image: wire.image,
-    replicas: { desired: wire.desired, running: wire.running },
-    ports: wire.ports.map(publishedPortFromWire),
-  };
-}
+const rolloutViewFromWire = ({ state, reason }: Received<'RolloutView'>): NonNullable<ServiceView['rollout']> => ({
+  state: rolloutStateEnum.fromWire(state, 'RolloutView.state'),
+  reason,
+});
+
+export const serviceViewFromWire = (wire: Received<'ServiceView'>): ServiceView => ({
+  stack: w.name(wire.stack, 'ServiceView.stack'),
+  name: w.name(wire.name, 'ServiceView.name'),
+  mode: serviceModeEnum.fromWire(wire.mode, 'ServiceView.mode'),
+  image: wire.image,
+  replicas: { desired: wire.desired, running: wire.running },
+  ports: wire.ports.map(publishedPortFromWire),
+  rollout: w.optional(wire.rollout, rolloutViewFromWire) ?? null,
+});
 
 export const nodeViewToWire = (value: NodeView): Sent<'NodeView'> => ({
   id: value.id,
@@ -97,6 +111,7 @@ export const nodeViewToWire = (value: NodeView): Sent<'NodeView'> => ({
   reserved: resourcesToWire(value.reserved),
   tasks: w.uint32(value.tasks, 'NodeView.tasks'),
   sinceMs: isoToWire(value.since, 'NodeView.since'),
+  labels: w.sortedMap(value.labels),
 });
 
 export const nodeViewFromWire = (wire: Received<'NodeView'>): NodeView => ({
@@ -109,4 +124,5 @@ export const nodeViewFromWire = (wire: Received<'NodeView'>): NodeView => ({
   reserved: resourcesFromWire(w.required(wire.reserved, 'NodeView.reserved')),
   tasks: wire.tasks,
   since: isoFromWire(wire.sinceMs, 'NodeView.since_ms'),
+  labels: w.sortedMap(wire.labels),
 });

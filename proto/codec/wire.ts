@@ -93,6 +93,11 @@ export function required<T>(value: T | null | undefined, where: string): T {
   return value;
 }
 
+/** A message field that may be absent. */
+export function optional<Wire, Value>(wire: Wire | null, convert: (wire: Wire) => Value): Value | undefined {
+  return wire === null ? undefined : convert(wire);
+}
+
 /** A string that names something and thus may not be empty, which on the wire is the same as absent. */
 export function name(value: string, where: string): string {
   if (value === '') throw new FrotaError('corrupt', `${where} is missing`);
@@ -124,6 +129,9 @@ const maxUint32 = 2 ** 32 - 1;
 export function uint32(value: number, where: string): number {
   return inRange(value, 0, maxUint32, where);
 }
+
+export const optionalUint32 = (value: number | undefined, where: string): number | null =>
+  value === undefined ? null : uint32(value, where);
 
 export function int32(value: number, where: string): number {
   return inRange(value, -(2 ** 31), 2 ** 31 - 1, where);

@@ -1,4 +1,5 @@
 import type { PublishedPort, TaskTemplate } from './service.ts';
+import type { NetworkAttachment } from './stack-parts.ts';
 
 /** A task as its node must have it. */
 export interface AssignedTask {
@@ -6,8 +7,11 @@ export interface AssignedTask {
   readonly stack: string;
   readonly service: string;
   readonly slot: number;
-  /** A task that is to be removed is simply not in the list any more. */
-  readonly desired: 'running' | 'shutdown';
+  /**
+   * `draining`: it is leaving every name and port and is stopped once the nodes that serve it have said so; it runs on
+   * until then. A task that is to be removed is simply not in the list any more.
+   */
+  readonly desired: 'running' | 'draining' | 'shutdown';
   readonly template: TaskTemplate;
 }
 
@@ -21,6 +25,7 @@ export interface Endpoint {
   readonly taskId: string;
   readonly nodeId: string;
   readonly address: string;
+  readonly slot: number;
 }
 
 /** One service as nodes serve it: its VIP, its published ports, the endpoints behind both. */
@@ -30,7 +35,11 @@ export interface ServiceUnit {
   readonly name: string;
   readonly vip: string;
   readonly ports: readonly PublishedPort[];
+  /** Running, healthy and wanted: what names, VIP and ports lead to. */
   readonly endpoints: readonly Endpoint[];
+  /** Every task that has an address and has not ended, endpoints included: who belongs to the service's networks. */
+  readonly members: readonly Endpoint[];
+  readonly networks: readonly NetworkAttachment[];
 }
 
 export interface Peer {
@@ -46,6 +55,8 @@ export interface NetworkUnit {
   readonly containerPool: string;
   readonly vipPool: string;
   readonly peers: readonly Peer[];
+  /** Names of networks without a way out of the cluster. */
+  readonly internal: readonly string[];
 }
 
 export type Unit = TasksUnit | ServiceUnit | NetworkUnit;

@@ -5,7 +5,7 @@ export type Availability = 'active' | 'pause' | 'drain';
 /** `ready`: heard; `suspect`: silent for a moment; `unreachable`: its host lives, its agent does not answer; `down`: lost. */
 export type NodeState = 'ready' | 'suspect' | 'unreachable' | 'down';
 
-/** Stored record. Writer: `controller/api` (join, availability). */
+/** Stored record. Writer: `controller/api` (join, availability, labels). */
 export interface Node {
   readonly id: string;
   /** Unique in the cluster. */
@@ -14,6 +14,8 @@ export interface Node {
   /** The node's own part of the container network, CIDR; given at join, never changes. */
   readonly subnet: string;
   readonly joinedAtMs: number;
+  /** Set by people (`frota node label`); read by constraints and spread. */
+  readonly labels: Readonly<Record<string, string>>;
 }
 
 /** Stored record. Writer: `controller/dispatch`, from the agent's hello. */

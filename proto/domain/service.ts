@@ -1,4 +1,9 @@
+import type { HealthCheck } from './health.ts';
+import type { FileMount, Mount } from './mount.ts';
+import type { Placement } from './placement.ts';
 import type { ResourceLimits, Resources } from './resources.ts';
+import type { Dependency, NetworkAttachment, NetworkSpec, VolumeSpec } from './stack-parts.ts';
+import type { Rollout, UpdatePolicy } from './update.ts';
 
 export type Protocol = 'tcp' | 'udp';
 
@@ -21,6 +26,10 @@ export interface RestartPolicy {
   readonly condition: 'any' | 'on-failure' | 'none';
   /** Replacements at the most, after which the slot stays ended; absent means no bound. */
   readonly maxAttempts?: number;
+  /** Before each replacement; absent: at once the first time, then growing while attempts end quickly. */
+  readonly delayMs?: number;
+  /** Only replacements within this long before now count against `maxAttempts`; absent: all do. */
+  readonly windowMs?: number;
 }
 
 /** An image as written, and the manifest (or index) digest its tag stood for when the stack was applied. */
@@ -49,21 +58,44 @@ export interface TaskTemplate {
   readonly reservations: Resources;
   /** From stop signal to SIGKILL. */
   readonly stopGracePeriodMs: number;
+  /** From the last name and port it left to its stop signal (`x-frota.drainDelay`). */
+  readonly drainDelayMs: number;
+  /** Absent: the image's own, if it has one. */
+  readonly healthCheck?: HealthCheck;
+  readonly mounts: readonly Mount[];
+  readonly files: readonly FileMount[];
+  /** At least one; by the network's name. */
+  readonly networks: readonly NetworkAttachment[];
+  /** Raised by `rollout restart`: a change like any other, so that all tasks are replaced under the update's rules. */
+  readonly generation: number;
 }
 
 /** A service as declared. Written by `apply` and `scale` inside its stack; read by the plan. */
 export interface ServiceSpec {
   readonly name: string;
   readonly template: TaskTemplate;
+  /** `global`: one task on each node that fits; `replicas` is then without meaning. */
+  readonly mode: 'replicated' | 'global';
   readonly replicas: number;
   readonly restart: RestartPolicy;
   readonly ports: readonly PortSpec[];
+  /** Of the service itself (`deploy.labels`), not of its containers. */
+  readonly labels: Readonly<Record<string, string>>;
+  readonly placement: Placement;
+  readonly update: UpdatePolicy;
+  /** Its `failureAction` is `pause` or `continue`. */
+  readonly rollback: UpdatePolicy;
+  readonly dependsOn: readonly Dependency[];
 }
 
 /** All that one Compose file declares. Service names are unique and sorted. */
 export interface StackSpec {
   readonly name: string;
   readonly services: readonly ServiceSpec[];
+  /** By key. */
+  readonly networks: readonly NetworkSpec[];
+  /** By key. */
+  readonly volumes: readonly VolumeSpec[];
 }
 
 /** Stored record. Writer: `controller/api`. One put of it accepts the whole stack. */
@@ -82,6 +114,19 @@ export interface Service {
   readonly name: string;
   readonly vip: string;
   readonly ports: readonly PublishedPort[];
+  /** What its dependencies promise has been so once: from then on nothing of it waits for them. */
+  readonly released: boolean;
+  /** Slots that hold a named local volume, and the node that has it. */
+  readonly pins: readonly Pin[];
+  /** The latest update; absent: it was never updated. */
+  readonly rollout?: Rollout;
+  /** What the service was before the latest update, for a rollback. */
+  readonly previous?: ServiceSpec;
+}
+
+export interface Pin {
+  readonly slot: number;
+  readonly nodeId: string;
 }
 
 /** `stack/service`, the identity of a service in keys, units and messages. */

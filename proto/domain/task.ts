@@ -52,6 +52,8 @@ export interface Task {
   readonly quickFailures: number;
   /** Replacements counted against `RestartPolicy.maxAttempts`: ends by themselves only, never a node's loss. */
   readonly restarts: number;
+  /** When the latest of them were made, oldest first, wall time; kept only where the policy has a window. */
+  readonly restartedAtMs: readonly number[];
   readonly createdAtMs: number;
   /** Wall time before which the task is not placed (back-off); never waits longer than `maxDelayMs` from `createdAtMs`. */
   readonly notBeforeMs?: number;

@@ -2,6 +2,7 @@
 import type { Availability, NodeState } from './node.ts';
 import type { Resources } from './resources.ts';
 import type { PublishedPort } from './service.ts';
+import type { RolloutState } from './update.ts';
 import type { DesiredState, Health, TaskState } from './task.ts';
 
 export interface TaskView {
@@ -30,10 +31,12 @@ export interface TaskView {
 export interface ServiceView {
   readonly stack: string;
   readonly name: string;
-  readonly mode: 'replicated';
+  readonly mode: 'replicated' | 'global';
   readonly image: string;
   readonly replicas: { readonly desired: number; readonly running: number };
   readonly ports: readonly PublishedPort[];
+  /** The latest update; null: it was never updated. */
+  readonly rollout: { readonly state: RolloutState; readonly reason: string | null } | null;
 }
 
 export interface NodeView {
@@ -47,4 +50,5 @@ export interface NodeView {
   /** Tasks wanted on this node or still running there. */
   readonly tasks: number;
   readonly since: string;
+  readonly labels: Readonly<Record<string, string>>;
 }

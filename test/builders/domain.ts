@@ -2,6 +2,8 @@
 import { createHash } from 'node:crypto';
 import { monoMs, wallMs } from '../../proto/base/clock.ts';
 import type { Node, NodeFacts, NodeLiveness, NodeState } from '../../proto/domain/node.ts';
+import { anywhere } from '../../proto/domain/placement.ts';
+import { defaultUpdatePolicy } from '../../proto/domain/update.ts';
 import type { Service, ServiceSpec, Stack, StackSpec, TaskTemplate } from '../../proto/domain/service.ts';
 import { serviceId } from '../../proto/domain/service.ts';
 import { isEnded } from '../../proto/domain/task.ts';
@@ -23,16 +25,35 @@ export function aTemplate(over: Partial<TaskTemplate> = {}): TaskTemplate {
     limits: {},
     reservations: { cpuMillis: 0, memoryBytes: 0 },
     stopGracePeriodMs: 10_000,
+    drainDelayMs: 0,
+    mounts: [],
+    files: [],
+    networks: [{ network: 'shop_default', aliases: [] }],
+    generation: 0,
     ...over,
   };
 }
 
 export function aServiceSpec(over: Partial<ServiceSpec> = {}): ServiceSpec {
-  return { name: 'web', template: aTemplate(), replicas: 1, restart: { condition: 'any' }, ports: [], ...over };
+  return {
+    name: 'web',
+    template: aTemplate(),
+    mode: 'replicated',
+    replicas: 1,
+    restart: { condition: 'any' },
+    ports: [],
+    labels: {},
+    placement: anywhere,
+    update: defaultUpdatePolicy,
+    rollback: defaultUpdatePolicy,
+    dependsOn: [],
+    ...over,
+  };
 }
 
 export function aStackSpec(name = 'shop', services: readonly ServiceSpec[] = [aServiceSpec()]): StackSpec {
-  return { name, services };
+  const network = { key: 'default', name: `${name}_default`, external: false, internal: false, labels: {} };
+  return { name, services, networks: [network], volumes: [] };
 }
 
 export function aStack(
@@ -44,7 +65,7 @@ export function aStack(
 }
 
 export function aService(over: Partial<Service> = {}): Service {
-  return { stack: 'shop', name: 'web', vip: '10.80.0.1', ports: [], ...over };
+  return { stack: 'shop', name: 'web', vip: '10.80.0.1', ports: [], released: true, pins: [], ...over };
 }
 
 /** A running-desired task of `shop/web` slot 1; its hash follows its template. */
@@ -62,6 +83,7 @@ export function aTask(over: Partial<Task> = {}): Task {
     quickFailures: 0,
     restarts: 0,
     createdAtMs: startMs,
+    restartedAtMs: [],
     ...over,
   };
 }
@@ -81,7 +103,15 @@ export function aStatus(taskId: string, state: TaskState, over: Partial<TaskStat
 }
 
 export function aNode(name = 'n1', over: Partial<Node> = {}): Node {
-  return { id: `id-${name}`, name, availability: 'active', subnet: '10.64.1.0/24', joinedAtMs: startMs, ...over };
+  return {
+    id: `id-${name}`,
+    name,
+    availability: 'active',
+    subnet: '10.64.1.0/24',
+    joinedAtMs: startMs,
+    labels: {},
+    ...over,
+  };
 }
 
 export function aFacts(nodeId: string, over: Partial<NodeFacts> = {}): NodeFacts {

@@ -169,6 +169,11 @@ export const assignedTask = (id: string, over: Partial<AssignedTask> = {}): Assi
     limits: {},
     reservations: { cpuMillis: 0, memoryBytes: 0 },
     stopGracePeriodMs: 20,
+    drainDelayMs: 0,
+    mounts: [],
+    files: [],
+    networks: [{ network: 'app_default', aliases: [] }],
+    generation: 0,
   },
   ...over,
 });

@@ -47,10 +47,12 @@ const endpoint = (name: string): Endpoint => ({
   taskId: name,
   nodeId: `id-${one(name).node.name}`,
   address: one(name).at.address,
+  slot: 1,
 });
 
 function services(webEndpoints: readonly string[]): readonly ServiceUnit[] {
-  const base = { kind: 'service', stack: 'hello' } as const;
+  const networks = [{ network: 'hello_default', aliases: [] }];
+  const base = { kind: 'service', stack: 'hello', networks, members: [...containers.keys()].map(endpoint) } as const;
   const udp = { target: 7001, published: 5353, protocol: 'udp' } as const;
   return [
     {

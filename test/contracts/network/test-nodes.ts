@@ -208,6 +208,7 @@ export class TestNetwork {
       containerPool: '10.64.0.0/12',
       vipPool: '10.96.0.0/16',
       peers: this.nodes.map(({ name, address, subnet }) => ({ nodeId: `id-${name}`, name, address, subnet })),
+      internal: [],
     };
   }
 

@@ -30,6 +30,7 @@ export const aService = (over: Partial<ServiceView> = {}): ServiceView => ({
   image: '10.0.0.1:5000/web:1',
   replicas: { desired: 1, running: 1 },
   ports: [{ target: 8080, published: 8080, protocol: 'tcp' }],
+  rollout: null,
   ...over,
 });
 
@@ -43,6 +44,7 @@ export const aNode = (over: Partial<NodeView> = {}): NodeView => ({
   reserved: { cpuMillis: 250, memoryBytes: 64 * 1024 ** 2 },
   tasks: 2,
   since: '2026-11-21T05:00:00.000Z',
+  labels: {},
   ...over,
 });
 

@@ -11,11 +11,16 @@ const template: Task['template'] = {
   limits: {},
   reservations: { cpuMillis: 0, memoryBytes: 0 },
   stopGracePeriodMs: 10_000,
+  drainDelayMs: 0,
+  mounts: [],
+  files: [],
+  networks: [{ network: 's_default', aliases: [] }],
+  generation: 0,
 };
 
 const task = (id: string, over: Partial<Task> = {}): Task => ({
   id, stack: 's', service: 'web', slot: 1, template, templateHash: 'h', nodeId: 'n1', desired: 'running',
-  attempt: 0, quickFailures: 0, restarts: 0, createdAtMs: 0, ...over,
+  attempt: 0, quickFailures: 0, restarts: 0, restartedAtMs: [], createdAtMs: 0, ...over,
 }); // prettier-ignore
 
 const running = (taskId: string, over: Partial<TaskStatus> = {}): TaskStatus => ({
@@ -24,9 +29,9 @@ const running = (taskId: string, over: Partial<TaskStatus> = {}): TaskStatus => 
 
 function snapshot(tasks: readonly Task[], statuses: readonly TaskStatus[]): Snapshot {
   const stored = <T>(value: T) => ({ value, modRevision: 1 });
-  const node = (id: string) => [id, stored({ id, name: id, availability: 'active' as const, subnet: '10.64.0.0/24', joinedAtMs: 0 })] as const; // prettier-ignore
+  const node = (id: string) => [id, stored({ id, name: id, availability: 'active' as const, subnet: '10.64.0.0/24', joinedAtMs: 0, labels: {} })] as const; // prettier-ignore
   const facts = (nodeId: string) => [nodeId, { nodeId, address: '10.0.0.1', livenessPort: 1, capacity: { cpuMillis: 1, memoryBytes: 1 }, architecture: 'amd64', os: 'linux', agentVersion: '0' }] as const; // prettier-ignore
-  const service = (name: string, ports: boolean) => [`s/${name}`, stored({ stack: 's', name, vip: '10.80.0.1', ports: ports ? [{ target: 80, published: 8080, protocol: 'tcp' as const }] : [] })] as const; // prettier-ignore
+  const service = (name: string, ports: boolean) => [`s/${name}`, stored({ stack: 's', name, vip: '10.80.0.1', released: true, pins: [], ports: ports ? [{ target: 80, published: 8080, protocol: 'tcp' as const }] : [] })] as const; // prettier-ignore
   return {
     revision: 1, containerPool: '10.64.0.0/12', vipPool: '10.80.0.0/16', stacks: new Map(),
     services: new Map([service('web', true), service('counter', false)]),
@@ -56,7 +61,11 @@ describe('unitsOf', () => {
     const tasks = [task('a'), task('bb', { desired: 'shutdown' }), task('ccc'), task('dddd'), task('eeeee', { orphaned: true })]; // prettier-ignore
     const statuses = [running('a'), running('bb'), running('ccc', { state: 'starting' }), running('dddd', { health: 'unhealthy' }), running('eeeee')]; // prettier-ignore
     const units = unitsOf(snapshot(tasks, statuses));
-    expect(units.services.get('s/web')?.endpoints).toEqual([{ taskId: 'a', nodeId: 'n1', address: '10.64.0.1' }]);
+    const web = units.services.get('s/web');
+    expect(web?.endpoints).toEqual([{ taskId: 'a', nodeId: 'n1', address: '10.64.0.1', slot: 1 }]);
+    // Who has an address belongs to the networks, whether or not traffic goes there.
+    expect(web?.members.map(({ taskId }) => taskId)).toEqual(['a', 'bb', 'ccc', 'dddd']);
+    expect(web?.networks).toEqual([{ network: 's_default', aliases: [] }]);
   });
 
   it('sends published services to all, others to the nodes of their stack', () => {

@@ -133,6 +133,7 @@ describe('the summary of npm start', () => {
           reserved: { cpuMillis: 0, memoryBytes: 0 },
           tasks: 2,
           since: '2026-01-01T00:00:00.000Z',
+          labels: {},
         },
       ],
       services: [
@@ -143,6 +144,7 @@ describe('the summary of npm start', () => {
           image: '10.89.0.1:5000/hello/web:1',
           replicas: { desired: 3, running: 3 },
           ports: [{ target: 8080, published: 8080, protocol: 'tcp' }],
+          rollout: null,
         },
       ],
       program: 'bin/frota',

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { defaultUpdatePolicy } from '../../../proto/domain/update.ts';
 import { loadOk, loadWeb, noticesOf, problemsOf, webWith } from './load-text.ts';
 
 describe('a service', () => {
@@ -15,12 +16,25 @@ describe('a service', () => {
             limits: {},
             reservations: { cpuMillis: 0, memoryBytes: 0 },
             stopGracePeriodMs: 10_000,
+            drainDelayMs: 0,
+            mounts: [],
+            files: [],
+            networks: [{ network: 'shop_default', aliases: [] }],
+            generation: 0,
           },
+          mode: 'replicated',
           replicas: 1,
           restart: { condition: 'any' },
           ports: [],
+          labels: {},
+          placement: { constraints: [], spread: [] },
+          update: defaultUpdatePolicy,
+          rollback: defaultUpdatePolicy,
+          dependsOn: [],
         },
       ],
+      networks: [{ key: 'default', name: 'shop_default', external: false, internal: false, labels: {} }],
+      volumes: [],
     });
   });
 

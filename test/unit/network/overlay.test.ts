@@ -15,6 +15,7 @@ const unit = (...peers: readonly Peer[]): NetworkUnit => ({
   containerPool: '10.64.0.0/12',
   vipPool: '10.96.0.0/16',
   peers,
+  internal: [],
 });
 const settings: OverlaySettings = { nodeSubnet: '10.64.1.0/24', vni: 42, port: 4789, mtu: 1450, local: '192.168.0.1' };
 

@@ -17,7 +17,9 @@ const service = (
   name,
   vip,
   ports,
-  endpoints: addresses.map((address) => ({ taskId: `t-${address}`, nodeId: 'n', address })),
+  endpoints: addresses.map((address) => ({ taskId: `t-${address}`, nodeId: 'n', address, slot: 1 })),
+  members: [],
+  networks: [],
 });
 const rules = (...services: readonly ServiceUnit[]) => serviceRules(services, own);
 const lines = (text: string): readonly string[] => text.split('\n').filter((line) => line !== '');

@@ -118,6 +118,7 @@ describe('service and node views', () => {
         image: 'registry.test/web:1',
         replicas: { desired: 0, running: 1 },
         ports: [],
+        rollout: null,
       },
       {
         stack: 'shop',
@@ -126,6 +127,7 @@ describe('service and node views', () => {
         image: 'registry.test/web:1',
         replicas: { desired: 2, running: 1 },
         ports: [port],
+        rollout: null,
       },
     ]);
     expect(serviceViews(snapshot, 'shop')).toHaveLength(1);

@@ -103,6 +103,11 @@ describe('absence', () => {
     limits: {},
     reservations: { cpuMillis: 0, memoryBytes: 0 },
     stopGracePeriodMs: 0,
+    drainDelayMs: 0,
+    mounts: [],
+    files: [],
+    networks: [{ network: 'shop_default', aliases: [] }],
+    generation: 0,
   };
 
   test('an absent command and an empty one stay apart', () => {
@@ -141,7 +146,14 @@ describe('absence', () => {
 });
 
 describe('numbers', () => {
-  const node = { id: 'a', name: 'n', availability: 'active', subnet: '10.0.0.0/24', joinedAtMs: 0 } as const;
+  const node = {
+    id: 'a',
+    name: 'n',
+    availability: 'active',
+    subnet: '10.0.0.0/24',
+    joinedAtMs: 0,
+    labels: {},
+  } as const;
 
   test.each([0.5, Number.NaN, Infinity, 2 ** 53])('%d is no int64 and is refused when encoding', (joinedAtMs) => {
     expect(() => records.encodeNode({ ...node, joinedAtMs })).toThrow(
@@ -193,7 +205,13 @@ describe('revisions', () => {
   });
 
   test('another content has another revision', () => {
-    const unit = { kind: 'network', containerPool: '10.1.0.0/16', vipPool: '10.2.0.0/16', peers: [] } as const;
+    const unit = {
+      kind: 'network',
+      containerPool: '10.1.0.0/16',
+      vipPool: '10.2.0.0/16',
+      peers: [],
+      internal: [],
+    } as const;
     const other = { ...unit, vipPool: '10.3.0.0/16' };
     expect(reviseUnit(unit, sha256Hex).revision).not.toBe(reviseUnit(other, sha256Hex).revision);
   });

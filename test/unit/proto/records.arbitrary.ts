@@ -3,10 +3,14 @@ import fc from 'fast-check';
 import type { RevisedUnit, Unit } from '../../../proto/domain/assignment.ts';
 import type { ClusterRecord, JoinTokenRecord } from '../../../proto/domain/cluster.ts';
 import type { Node, NodeFacts } from '../../../proto/domain/node.ts';
+import type { HealthCheck } from '../../../proto/domain/health.ts';
+import type { FileMount, Mount } from '../../../proto/domain/mount.ts';
+import type { Placement } from '../../../proto/domain/placement.ts';
 import type { ResourceLimits, Resources } from '../../../proto/domain/resources.ts';
 import type { PublishedPort, Service, ServiceSpec, Stack, TaskTemplate } from '../../../proto/domain/service.ts';
 import { taskStates } from '../../../proto/domain/task.ts';
 import type { Task, TaskStatus } from '../../../proto/domain/task.ts';
+import type { Rollout, UpdatePolicy } from '../../../proto/domain/update.ts';
 import type { NodeView, ServiceView, TaskView } from '../../../proto/domain/views.ts';
 
 const text = fc.string({ unit: 'grapheme', maxLength: 8 });
@@ -31,6 +35,51 @@ const limits: fc.Arbitrary<ResourceLimits> = fc.record(
 const publishedPort: fc.Arbitrary<PublishedPort> = fc.record({ target: uint32, published: uint32, protocol });
 const ports = fc.array(publishedPort, { maxLength: 3 });
 
+const healthCheck: fc.Arbitrary<HealthCheck> = fc.record(
+  { test: texts, intervalMs: int64, timeoutMs: int64, retries: uint32, startPeriodMs: int64, startIntervalMs: int64 },
+  { requiredKeys: [] },
+);
+
+const mount: fc.Arbitrary<Mount> = fc.oneof(
+  fc.record(
+    {
+      kind: fc.constant('volume' as const),
+      volume: text,
+      target: named,
+      readOnly: fc.boolean(),
+      noCopy: fc.boolean(),
+      subpath: text,
+    },
+    { requiredKeys: ['kind', 'target', 'readOnly', 'noCopy'] },
+  ),
+  fc.record({
+    kind: fc.constant('bind' as const),
+    source: named,
+    target: named,
+    readOnly: fc.boolean(),
+    createSource: fc.boolean(),
+  }),
+  fc.record(
+    { kind: fc.constant('tmpfs' as const), target: named, readOnly: fc.boolean(), sizeBytes: int64, mode: uint32 },
+    { requiredKeys: ['kind', 'target', 'readOnly'] },
+  ),
+);
+
+const fileMount: fc.Arbitrary<FileMount> = fc.record(
+  {
+    kind: fc.constantFrom('config', 'secret'),
+    name: named,
+    contentId: text,
+    target: named,
+    uid: uint32,
+    gid: uint32,
+    mode: uint32,
+  },
+  { requiredKeys: ['kind', 'name', 'contentId', 'target'] },
+);
+
+const networks = fc.array(fc.record({ network: named, aliases: texts }), { maxLength: 2 });
+
 export const template: fc.Arbitrary<TaskTemplate> = fc.record(
   {
     image: fc.record({ reference: named, digest: text }),
@@ -43,8 +92,58 @@ export const template: fc.Arbitrary<TaskTemplate> = fc.record(
     limits,
     reservations: resources,
     stopGracePeriodMs: int64,
+    drainDelayMs: int64,
+    healthCheck,
+    mounts: fc.array(mount, { maxLength: 3 }),
+    files: fc.array(fileMount, { maxLength: 2 }),
+    networks,
+    generation: uint32,
   },
-  { requiredKeys: ['image', 'environment', 'labels', 'limits', 'reservations', 'stopGracePeriodMs'] },
+  {
+    requiredKeys: [
+      ...(['image', 'environment', 'labels', 'limits', 'reservations', 'stopGracePeriodMs'] as const),
+      ...(['drainDelayMs', 'mounts', 'files', 'networks', 'generation'] as const),
+    ],
+  },
+);
+
+const placement: fc.Arbitrary<Placement> = fc.record(
+  {
+    constraints: fc.array(
+      fc.record({ attribute: named, operator: fc.constantFrom('==' as const, '!=' as const), value: text }),
+      { maxLength: 2 },
+    ),
+    spread: texts,
+    maxReplicasPerNode: uint32,
+  },
+  { requiredKeys: ['constraints', 'spread'] },
+);
+
+const updatePolicy: fc.Arbitrary<UpdatePolicy> = fc.record({
+  parallelism: uint32,
+  delayMs: int64,
+  order: fc.constantFrom('start-first', 'stop-first'),
+  monitorMs: int64,
+  failureAction: fc.constantFrom('pause', 'continue', 'rollback'),
+  // Minus zero is written as nothing and read as zero.
+  maxFailureRatio: fc.double({ min: 0, max: 1, noNaN: true }).map((ratio) => ratio + 0),
+});
+
+const rolloutState = fc.constantFrom(
+  ...(['updating', 'completed', 'paused', 'rolling-back', 'rolled-back', 'rollback-paused'] as const),
+);
+const rollout: fc.Arbitrary<Rollout> = fc.record(
+  {
+    version: uint32,
+    state: rolloutState,
+    templateHash: text,
+    startedAtMs: int64,
+    endedAtMs: int64,
+    failures: uint32,
+    batchDoneAtMs: int64,
+    reason: text,
+  },
+  { requiredKeys: ['version', 'state', 'templateHash', 'startedAtMs', 'failures'] },
 );
 
 const serviceSpec: fc.Arbitrary<ServiceSpec> = fc.record({
@@ -52,23 +151,55 @@ const serviceSpec: fc.Arbitrary<ServiceSpec> = fc.record({
   template,
   replicas: uint32,
   restart: fc.record(
-    { condition: fc.constantFrom('any', 'on-failure', 'none'), maxAttempts: uint32 },
+    { condition: fc.constantFrom('any', 'on-failure', 'none'), maxAttempts: uint32, delayMs: int64, windowMs: int64 },
     { requiredKeys: ['condition'] },
   ),
   ports: fc.array(
     fc.record({ target: uint32, published: uint32, protocol }, { requiredKeys: ['target', 'protocol'] }),
     { maxLength: 2 },
   ),
+  mode: fc.constantFrom('replicated', 'global'),
+  labels: map,
+  placement,
+  update: updatePolicy,
+  rollback: updatePolicy,
+  dependsOn: fc.array(
+    fc.record({
+      service: named,
+      condition: fc.constantFrom('started' as const, 'healthy' as const, 'completed' as const),
+      required: fc.boolean(),
+    }),
+    { maxLength: 2 },
+  ),
 });
 
+const stackPart = { key: named, name: named, external: fc.boolean(), labels: map };
+
 export const stack: fc.Arbitrary<Stack> = fc.record({
-  spec: fc.record({ name: named, services: fc.array(serviceSpec, { maxLength: 2 }) }),
+  spec: fc.record({
+    name: named,
+    services: fc.array(serviceSpec, { maxLength: 2 }),
+    networks: fc.array(fc.record({ ...stackPart, internal: fc.boolean() }), { maxLength: 2 }),
+    volumes: fc.array(fc.record(stackPart), { maxLength: 2 }),
+  }),
   version: uint32,
   appliedAtMs: int64,
   appliedBy: text,
 });
 
-export const service: fc.Arbitrary<Service> = fc.record({ stack: named, name: named, vip: named, ports });
+export const service: fc.Arbitrary<Service> = fc.record(
+  {
+    stack: named,
+    name: named,
+    vip: named,
+    ports,
+    released: fc.boolean(),
+    pins: fc.array(fc.record({ slot: uint32, nodeId: named }), { maxLength: 2 }),
+    rollout,
+    previous: serviceSpec,
+  },
+  { requiredKeys: ['stack', 'name', 'vip', 'ports', 'released', 'pins'] },
+);
 
 export const task: fc.Arbitrary<Task> = fc.record(
   {
@@ -87,11 +218,12 @@ export const task: fc.Arbitrary<Task> = fc.record(
     restarts: uint32,
     createdAtMs: int64,
     notBeforeMs: int64,
+    restartedAtMs: fc.array(int64, { maxLength: 3 }),
   },
   {
     requiredKeys: [
       ...(['id', 'stack', 'service', 'slot', 'template', 'templateHash', 'desired'] as const),
-      ...(['attempt', 'quickFailures', 'restarts', 'createdAtMs'] as const),
+      ...(['attempt', 'quickFailures', 'restarts', 'createdAtMs', 'restartedAtMs'] as const),
     ],
   },
 );
@@ -117,6 +249,7 @@ export const node: fc.Arbitrary<Node> = fc.record({
   availability,
   subnet: named,
   joinedAtMs: int64,
+  labels: map,
 });
 
 export const nodeFacts: fc.Arbitrary<NodeFacts> = fc.record({
@@ -145,9 +278,11 @@ const assignedTask = fc.record({
   stack: named,
   service: named,
   slot: uint32,
-  desired: fc.constantFrom('running', 'shutdown'),
+  desired: fc.constantFrom('running', 'draining', 'shutdown'),
   template,
 });
+
+const endpoint = fc.record({ taskId: named, nodeId: named, address: named, slot: uint32 });
 
 export const unit: fc.Arbitrary<Unit> = fc.oneof(
   fc.record({ kind: fc.constant('tasks' as const), tasks: fc.array(assignedTask, { maxLength: 2 }) }),
@@ -157,13 +292,16 @@ export const unit: fc.Arbitrary<Unit> = fc.oneof(
     name: named,
     vip: named,
     ports,
-    endpoints: fc.array(fc.record({ taskId: named, nodeId: named, address: named }), { maxLength: 3 }),
+    endpoints: fc.array(endpoint, { maxLength: 3 }),
+    members: fc.array(endpoint, { maxLength: 3 }),
+    networks,
   }),
   fc.record({
     kind: fc.constant('network' as const),
     containerPool: named,
     vipPool: named,
     peers: fc.array(fc.record({ nodeId: named, name: named, address: named, subnet: named }), { maxLength: 3 }),
+    internal: texts,
   }),
 );
 
@@ -194,10 +332,11 @@ export const taskView: fc.Arbitrary<TaskView> = fc.record({
 export const serviceView: fc.Arbitrary<ServiceView> = fc.record({
   stack: named,
   name: named,
-  mode: fc.constant('replicated' as const),
+  mode: fc.constantFrom('replicated', 'global'),
   image: text,
   replicas: fc.record({ desired: uint32, running: uint32 }),
   ports,
+  rollout: orNull(fc.record({ state: rolloutState, reason: orNull(text) })),
 });
 
 export const nodeView: fc.Arbitrary<NodeView> = fc.record({
@@ -210,6 +349,7 @@ export const nodeView: fc.Arbitrary<NodeView> = fc.record({
   reserved: resources,
   tasks: uint32,
   since: iso,
+  labels: map,
 });
 
 const heldUnit = fc.record({ key: text, revision: text });
@@ -235,6 +375,7 @@ export const agentMessage = fc.oneof(
     sequence: fc.nat(),
     reports: fc.array(report, { maxLength: 3 }),
   }),
+  fc.record({ kind: fc.constant('applied' as const), units: fc.array(heldUnit) }),
 );
 
 export const controllerMessage = fc.oneof(

@@ -324,6 +324,7 @@ describe('server streams', () => {
           image: 'x'.repeat(100_000),
           replicas: { desired: 1, running: 1 },
           ports: [],
+          rollout: null,
         },
       ],
     };
@@ -429,7 +430,7 @@ describe('duplex streams', () => {
     const { client } = await dispatchClient(async function* (incoming) {
       for await (const message of incoming) {
         if (message.kind === 'statuses') yield { kind: 'ack', sequence: message.sequence };
-        else yield { kind: 'removed', key: message.facts.address };
+        else if (message.kind === 'hello') yield { kind: 'removed', key: message.facts.address };
       }
       yield { kind: 'synced' };
     });

@@ -17,6 +17,11 @@ const assigned = (desired: AssignedTask['desired']): AssignedTask => ({
     limits: {},
     reservations: { cpuMillis: 0, memoryBytes: 0 },
     stopGracePeriodMs: 10_000,
+    drainDelayMs: 0,
+    mounts: [],
+    files: [],
+    networks: [{ network: 'shop_default', aliases: [] }],
+    generation: 0,
   },
 });
 

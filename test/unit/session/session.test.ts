@@ -174,7 +174,16 @@ describe('session', () => {
     await assignments.put('tasks', { revision: 'r1', unit: { kind: 'tasks', tasks: [] } });
     await assignments.put('service:a/b', {
       revision: 'r2',
-      unit: { kind: 'service', stack: 'a', name: 'b', vip: '10.80.0.1', ports: [], endpoints: [] },
+      unit: {
+        kind: 'service',
+        stack: 'a',
+        name: 'b',
+        vip: '10.80.0.1',
+        ports: [],
+        endpoints: [],
+        members: [],
+        networks: [],
+      },
     });
     await assignments.remove('tasks');
     const again = await loadAssignments(createJournal(folder, silentLogger), silentLogger);

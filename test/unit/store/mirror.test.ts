@@ -25,6 +25,7 @@ import {
   encodeTask,
   encodeTaskStatus,
 } from '../../../proto/codec/records.ts';
+import { aService } from '../../builders/domain.ts';
 import type { Task, TaskState, TaskStatus } from '../../../proto/domain/task.ts';
 
 const task = (id: string, over: Partial<Task> = {}): Task => ({
@@ -39,6 +40,11 @@ const task = (id: string, over: Partial<Task> = {}): Task => ({
     limits: {},
     reservations: { cpuMillis: 0, memoryBytes: 0 },
     stopGracePeriodMs: 10_000,
+    drainDelayMs: 0,
+    mounts: [],
+    files: [],
+    networks: [{ network: 'shop_default', aliases: [] }],
+    generation: 0,
   },
   templateHash: 'h',
   desired: 'running',
@@ -46,6 +52,7 @@ const task = (id: string, over: Partial<Task> = {}): Task => ({
   quickFailures: 0,
   restarts: 0,
   createdAtMs: 1,
+  restartedAtMs: [],
   ...over,
 });
 const status = (taskId: string, state: TaskState, over: Partial<TaskStatus> = {}): TaskStatus => ({
@@ -241,7 +248,14 @@ async function* failing(until: Promise<void>): AsyncGenerator<WatchBatch> {
 }
 
 describe('commitChanges', () => {
-  const node = { id: 'n1', name: 'n1', availability: 'active' as const, subnet: '10.0.0.0/24', joinedAtMs: 1 };
+  const node = {
+    id: 'n1',
+    name: 'n1',
+    availability: 'active' as const,
+    subnet: '10.0.0.0/24',
+    joinedAtMs: 1,
+    labels: {},
+  };
 
   it('drops what conflicts and keeps the rest', async () => {
     const nodeRevision = await write(put(nodeKey('n1'), encodeNode(node)));
@@ -253,7 +267,7 @@ describe('commitChanges', () => {
         node: { id: 'n1', modRevision: nodeRevision },
       },
       { kind: 'put-task', task: task('t2', { nodeId: 'n1' }), modRevision: 0, node: { id: 'n1', modRevision: 99 } },
-      { kind: 'put-service', service: { stack: 'hello', name: 'web', vip: '10.2.0.1', ports: [] }, modRevision: 0 },
+      { kind: 'put-service', service: aService({ stack: 'hello', vip: '10.2.0.1' }), modRevision: 0 },
       { kind: 'put-task', task: task('t1'), modRevision: 0 },
     ]);
     expect(outcome).toEqual({ committed: 2, conflicts: 2, revision: 3, superseded: false });
@@ -266,7 +280,7 @@ describe('commitChanges', () => {
     const revision = await write(putTask('t1'), putStatus(status('t1', 'running')));
     const [service] = await Promise.all([
       commitChanges(store, [
-        { kind: 'put-service', service: { stack: 'a', name: 'b', vip: '', ports: [] }, modRevision: 0 },
+        { kind: 'put-service', service: aService({ stack: 'a', name: 'b', vip: '' }), modRevision: 0 },
       ]),
     ]);
     const outcome = await commitChanges(store, [
