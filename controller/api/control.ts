@@ -68,7 +68,7 @@ export function createControl(ports: ControlPorts) {
       return { services };
     },
     listServices: ({ stack }: wire.ListServicesRequest): wire.ListServicesReply => ({
-      services: serviceViews(ports.snapshot(), stack),
+      services: serviceViews(viewInput(), stack),
     }),
     listTasks: ({ service, all }: wire.ListTasksRequest): wire.ListTasksReply => ({
       tasks: taskViews(viewInput(), { ...taskFilter(ports.snapshot(), service), all }),
@@ -110,9 +110,9 @@ function progress(input: ViewInput, stack: string): wire.StackProgress {
   return {
     declared: declared !== undefined,
     version: declared?.value.version ?? 0,
-    services: serviceViews(input.snapshot, stack),
+    services: serviceViews(input, stack),
     tasks: taskViews(input, { stack }),
-    converged: isConverged(input.snapshot, stack),
+    converged: isConverged(input.snapshot, input.liveness, stack),
   };
 }
 

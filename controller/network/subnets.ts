@@ -49,6 +49,11 @@ export function contains({ first, prefix }: Cidr, address: string): boolean {
   }
 }
 
+/** Which of the pool's node subnets this is, from 0: a small number that is the node's own for its life. */
+export function subnetOrdinal(pool: string, subnet: string): number {
+  return (parseCidr(subnet).first - parseCidr(pool).first) / 2 ** (32 - nodeSubnetPrefix);
+}
+
 /** The first free node subnet. @throws FrotaError `exhausted` when the pool has none left. */
 export function freeSubnet(pool: string, taken: readonly string[]): string {
   const { first, prefix } = parseCidr(pool);

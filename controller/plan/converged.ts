@@ -1,4 +1,5 @@
 /** Whether what a stack declares runs, and nothing else of it does: the end of `apply --wait` and `rm --wait`. */
+import type { NodeLiveness } from '../../proto/domain/node.ts';
 import { serviceId } from '../../proto/domain/service.ts';
 import type { ServiceSpec } from '../../proto/domain/service.ts';
 import { isEnded, taskState } from '../../proto/domain/task.ts';
@@ -6,15 +7,18 @@ import type { Task } from '../../proto/domain/task.ts';
 import { canonicalJson } from './canonical-json.ts';
 import { isReplaced } from './restart-policy.ts';
 import type { Snapshot } from './snapshot.ts';
+import { wantedSlotsOf } from './wanted-slots.ts';
+import type { WantedSlots } from './wanted-slots.ts';
 
 /**
  * True when each wanted slot has a running task of the declared template (or one that has completed and, by its policy,
  * stays so), and nothing else of the stack still runs. For a stack that was removed: when no task of it is left.
  */
-export function isConverged(snapshot: Snapshot, stack: string): boolean {
+export function isConverged(snapshot: Snapshot, liveness: ReadonlyMap<string, NodeLiveness>, stack: string): boolean {
   const spec = snapshot.stacks.get(stack)?.value.spec;
   const tasks = [...snapshot.tasks.values()].map(({ value }) => value).filter((task) => task.stack === stack);
   if (spec === undefined) return tasks.length === 0;
+  const wanted = new Map(spec.services.map((service) => [service.name, wantedOf(snapshot, liveness, service, tasks)]));
   const declared = new Map(spec.services.map((service) => [service.name, service]));
   for (const [, { value }] of snapshot.services) if (value.stack === stack && !declared.has(value.name)) return false;
   const settled = new Map(spec.services.map((service) => [service.name, new Set<number>()]));
@@ -22,18 +26,31 @@ export function isConverged(snapshot: Snapshot, stack: string): boolean {
   for (const task of tasks) {
     const service = declared.get(task.service);
     const state = taskState(task, snapshot.statuses.get(task.id));
-    if (service !== undefined && isSettled(service, task, state, isCurrent)) settled.get(service.name)?.add(task.slot);
-    else if (!isEnded(state)) return false;
+    const isWanted = task.desired === 'running' && wanted.get(task.service)?.has(task.slot) === true;
+    if (service !== undefined && isWanted && isSettled(service, task, state, isCurrent)) {
+      settled.get(service.name)?.add(task.slot);
+    } else if (!isEnded(state)) return false;
   }
   return spec.services.every(
-    (service) => settled.get(service.name)?.size === service.replicas && hasItsPorts(snapshot, stack, service),
+    ({ name, ports }) =>
+      settled.get(name)?.size === wanted.get(name)?.size && hasItsPorts(snapshot, stack, name, ports.length),
   );
 }
 
+function wantedOf(
+  snapshot: Snapshot,
+  liveness: ReadonlyMap<string, NodeLiveness>,
+  service: ServiceSpec,
+  tasks: readonly Task[],
+): WantedSlots {
+  const isHeld = (slot: number): boolean =>
+    tasks.some((task) => task.service === service.name && task.slot === slot && task.desired === 'running');
+  return wantedSlotsOf(snapshot, liveness, service, isHeld);
+}
+
 /** A port that another service holds is not given; that is no convergence. */
-function hasItsPorts(snapshot: Snapshot, stack: string, { name, ports }: ServiceSpec): boolean {
-  const given = snapshot.services.get(serviceId(stack, name))?.value.ports;
-  return given?.length === ports.length;
+function hasItsPorts(snapshot: Snapshot, stack: string, name: string, ports: number): boolean {
+  return snapshot.services.get(serviceId(stack, name))?.value.ports.length === ports;
 }
 
 type TemplateComparison = (service: ServiceSpec, task: Task) => boolean;
@@ -44,7 +61,7 @@ function isSettled(
   state: ReturnType<typeof taskState>,
   isCurrent: TemplateComparison,
 ): boolean {
-  if (task.desired !== 'running' || task.slot > service.replicas || !isCurrent(service, task)) return false;
+  if (!isCurrent(service, task)) return false;
   return state === 'running' || (state === 'complete' && !isReplaced(service.restart, task, state));
 }
 

@@ -3,6 +3,7 @@
  * snapshot in the end becomes the plan's changes. Its indexes are built once a pass. It lives no longer than the pass.
  */
 import type { Problem } from '../../proto/base/errors.ts';
+import type { Node } from '../../proto/domain/node.ts';
 import { serviceId } from '../../proto/domain/service.ts';
 import type { Service, ServiceSpec, TaskTemplate } from '../../proto/domain/service.ts';
 import { isEnded, taskState } from '../../proto/domain/task.ts';
@@ -34,6 +35,8 @@ export interface DraftService {
   record: Service | undefined;
   /** By slot, every task, ended ones too. */
   readonly slots: Map<number, DraftTask[]>;
+  /** Asked for with `wantedSlots`. */
+  wanted?: ReadonlySet<number>;
 }
 
 export interface Draft {
@@ -41,6 +44,10 @@ export interface Draft {
   readonly input: PlanInput;
   /** By `stack/service`, in that order. */
   readonly services: ReadonlyMap<string, DraftService>;
+  /** Ids of nodes that this pass gives up (`judge-nodes`). */
+  readonly lost: Set<string>;
+  /** Asked for with `nodeOfSlot`. */
+  nodesBySlot?: ReadonlyMap<number, Node>;
   readonly reasons: Map<string, string>;
   readonly problems: Problem[];
   wakeAtMs: number | undefined;
@@ -51,7 +58,7 @@ export function openDraft(snapshot: Snapshot, input: PlanInput): Draft {
   const add = (stack: string, name: string, declared?: Declaration): DraftService => {
     const id = serviceId(stack, name);
     const stored = snapshot.services.get(id);
-    const service = { id, stack, name, declared, stored, record: stored?.value, slots: new Map<number, DraftTask[]>() };
+    const service: DraftService = { id, stack, name, declared, stored, record: stored?.value, slots: new Map() };
     services.set(id, service);
     return service;
   };
@@ -72,6 +79,7 @@ export function openDraft(snapshot: Snapshot, input: PlanInput): Draft {
     snapshot,
     input,
     services: new Map(sorted.map((service) => [service.id, service])),
+    lost: new Set(),
     reasons: new Map(),
     problems: [],
     wakeAtMs: undefined,

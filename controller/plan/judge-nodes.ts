@@ -12,13 +12,14 @@ export const massFailureHoldMs = 10_000;
 
 export function judgeNodes(draft: Draft): void {
   const held = holdMassFailure(draft);
-  const lost = new Map<string, string | undefined>();
+  for (const id of draft.snapshot.nodes.keys()) {
+    if (draft.input.liveness.get(id)?.state === 'down' && !held.has(id)) draft.lost.add(id);
+  }
   for (const service of draft.services.values()) {
     for (const task of tasksOf(service)) {
       const { nodeId } = task.task;
       if (nodeId === undefined || !isLive(task)) continue;
-      if (!lost.has(nodeId)) lost.set(nodeId, held.has(nodeId) ? undefined : whyLost(draft, nodeId));
-      const reason = lost.get(nodeId);
+      const reason = whyLost(draft, nodeId);
       if (reason === undefined) continue;
       task.task = { ...task.task, orphaned: true, desired: 'shutdown', desiredReason: reason };
     }
@@ -49,5 +50,5 @@ function holdMassFailure(draft: Draft): ReadonlySet<string> {
 function whyLost(draft: Draft, nodeId: string): string | undefined {
   const node = draft.snapshot.nodes.get(nodeId)?.value;
   if (node === undefined) return `node ${nodeId} is no longer part of the cluster`;
-  return draft.input.liveness.get(nodeId)?.state === 'down' ? `node ${node.name} was lost` : undefined;
+  return draft.lost.has(nodeId) ? `node ${node.name} was lost` : undefined;
 }

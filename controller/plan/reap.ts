@@ -1,16 +1,23 @@
 /** Ended tasks are history: the last few of each slot are kept for people, the others and those of slots no longer wanted go. */
 import { isEnded } from '../../proto/domain/task.ts';
 import { stateOf } from './draft.ts';
-import type { Draft, DraftTask } from './draft.ts';
+import type { Draft, DraftService, DraftTask } from './draft.ts';
+import { nodeOfSlot, wantedSlots } from './wanted-slots.ts';
 
 /** Enough to see a pattern in `frota ps --all`; Swarm's default is 5 with the running one. */
 export const endedTasksKeptPerSlot = 4;
 
 export function reap(draft: Draft): void {
   for (const service of draft.services.values()) {
-    const replicas = service.declared?.spec.replicas ?? 0;
-    for (const [slot, tasks] of service.slots) reapSlot(tasks, slot <= replicas ? endedTasksKeptPerSlot : 0);
+    for (const [slot, tasks] of service.slots)
+      reapSlot(tasks, hasHistory(draft, service, slot) ? endedTasksKeptPerSlot : 0);
   }
+}
+
+/** A global service's slot is its node's, also while the node is lost or drained. */
+function hasHistory(draft: Draft, service: DraftService, slot: number): boolean {
+  if (wantedSlots(draft, service).has(slot)) return true;
+  return service.declared?.spec.mode === 'global' && nodeOfSlot(draft, slot) !== undefined;
 }
 
 /** Tasks come oldest first. One that ended but still holds its slot (its policy wants no other) is no history. */

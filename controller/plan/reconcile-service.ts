@@ -1,12 +1,14 @@
 /**
- * Slots 1 to `replicas`, each with one wanted task at the most; what is beyond them, or no longer declared, is retired.
+ * The wanted slots, each with one wanted task at the most; what is beyond them, or no longer declared, is retired.
  * A slot gets a new task only after the one before it has ended or was given up with its node.
  */
 import { addToSlot, isLive, isWanted, latestOf, retire, stateOf, tasksOf } from './draft.ts';
 import type { Declaration, Draft, DraftService, DraftTask } from './draft.ts';
+import type { ServiceSpec } from '../../proto/domain/service.ts';
 import { taskStateRank } from '../../proto/domain/task.ts';
 import { isReplaced, noPredecessor, succeed, succeedWithNewTemplate } from './restart-policy.ts';
 import type { Succession } from './restart-policy.ts';
+import { nodeOfSlot, wantedSlots, whyUnwanted } from './wanted-slots.ts';
 
 const tookItsSlot = 'another task took its slot';
 
@@ -25,15 +27,25 @@ function retireAll(draft: Draft, service: DraftService): void {
 }
 
 function reconcileService(draft: Draft, service: DraftService, declared: Declaration): void {
-  const { replicas } = declared.spec;
+  const wanted = wantedSlots(draft, service);
   for (const [slot, tasks] of service.slots) {
-    if (slot <= replicas) continue;
-    for (const task of tasks) retire(task, `service ${service.name} was scaled to ${String(replicas)}`);
+    if (wanted.has(slot)) continue;
+    for (const task of tasks) retire(task, whyUnwanted(draft, declared.spec, slot));
   }
-  for (let slot = 1; slot <= replicas; slot += 1) {
+  for (const slot of wanted) {
     const tasks = service.slots.get(slot) ?? [];
+    if (declared.spec.mode === 'global') retireElsewhere(draft, declared.spec, slot, tasks);
     const succession = reconcileSlot(draft, declared, tasks);
     if (succession !== undefined) addTask(draft, service, declared, slot, succession);
+  }
+}
+
+/** A service that was replicated has tasks in slots that stand for other nodes now. */
+function retireElsewhere(draft: Draft, { name }: ServiceSpec, slot: number, tasks: readonly DraftTask[]): void {
+  const node = nodeOfSlot(draft, slot);
+  for (const task of tasks) {
+    const { nodeId } = task.task;
+    if (nodeId !== undefined && nodeId !== node?.id) retire(task, `service ${name} runs once on each node now`);
   }
 }
 

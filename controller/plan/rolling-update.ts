@@ -7,6 +7,7 @@ import type { Resources } from '../../proto/domain/resources.ts';
 import { isLive, isWanted, latestOf, retire, stateOf } from './draft.ts';
 import type { Declaration, Draft, DraftService, DraftTask } from './draft.ts';
 import { isReplaced, waitsUntil } from './restart-policy.ts';
+import { wantedSlots } from './wanted-slots.ts';
 
 export function updateServices(draft: Draft): void {
   for (const service of draft.services.values()) {
@@ -28,7 +29,7 @@ type SlotPhase =
 function updateService(draft: Draft, service: DraftService, declared: Declaration): void {
   const phases: SlotPhase[] = [];
   const stale: DraftTask[] = [];
-  for (let slot = 1; slot <= declared.spec.replicas; slot += 1) {
+  for (const slot of wantedSlots(draft, service)) {
     const tasks = service.slots.get(slot) ?? [];
     const holder = tasks.find(isWanted);
     if (holder?.task.nodeId !== undefined && whyStale(draft, declared, holder) !== undefined) stale.push(holder);

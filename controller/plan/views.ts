@@ -7,6 +7,7 @@ import { isEnded, taskState } from '../../proto/domain/task.ts';
 import type { Task, TaskState, TaskStatus } from '../../proto/domain/task.ts';
 import type { NodeView, ServiceView, TaskView } from '../../proto/domain/views.ts';
 import type { Snapshot } from './snapshot.ts';
+import { wantedSlotsOf } from './wanted-slots.ts';
 
 export interface TaskFilter {
   readonly stack?: string;
@@ -36,17 +37,24 @@ export function taskViews(input: ViewInput, filter: TaskFilter = {}): readonly T
 }
 
 /** Sorted by stack and name. Services that are going but still have tasks are shown with 0 desired. */
-export function serviceViews(snapshot: Snapshot, stack?: string): readonly ServiceView[] {
-  const running = runningByService(snapshot);
+export function serviceViews(
+  { snapshot, liveness }: Pick<ViewInput, 'snapshot' | 'liveness'>,
+  stack?: string,
+): readonly ServiceView[] {
+  const running = tasksByService(snapshot);
   const declared = [...snapshot.stacks.values()].flatMap(({ value: { spec } }) =>
     spec.services.map((service): ServiceView => {
       const id = serviceId(spec.name, service.name);
+      const isHeld = (slot: number): boolean => running.get(id)?.heldSlots.has(slot) === true;
       return {
         stack: spec.name,
         name: service.name,
         mode: service.mode,
         image: service.template.image.reference,
-        replicas: { desired: service.replicas, running: running.get(id)?.count ?? 0 },
+        replicas: {
+          desired: wantedSlotsOf(snapshot, liveness, service, isHeld).size,
+          running: running.get(id)?.count ?? 0,
+        },
         ports: snapshot.services.get(id)?.value.ports ?? [],
         rollout: rolloutView(snapshot.services.get(id)?.value),
       };
@@ -158,11 +166,21 @@ function reasonOf(
 const endedWith = (status: TaskStatus | undefined): string | undefined =>
   status?.exitCode === undefined ? undefined : `exit code ${String(status.exitCode)}`;
 
-function runningByService(snapshot: Snapshot): ReadonlyMap<string, { count: number; image: string }> {
-  const running = new Map<string, { count: number; image: string }>();
+interface TasksOfService {
+  /** That run. */
+  count: number;
+  readonly image: string;
+  /** Those with a task that is wanted. */
+  readonly heldSlots: Set<number>;
+}
+
+/** By `stack/service`. */
+function tasksByService(snapshot: Snapshot): ReadonlyMap<string, TasksOfService> {
+  const running = new Map<string, TasksOfService>();
   for (const { value: task } of snapshot.tasks.values()) {
     const id = serviceId(task.stack, task.service);
-    const entry = running.get(id) ?? { count: 0, image: task.template.image.reference };
+    const entry = running.get(id) ?? { count: 0, image: task.template.image.reference, heldSlots: new Set() };
+    if (task.desired === 'running') entry.heldSlots.add(task.slot);
     if (taskState(task, snapshot.statuses.get(task.id)) === 'running') entry.count += 1;
     running.set(id, entry);
   }

@@ -102,12 +102,13 @@ export function aStatus(taskId: string, state: TaskState, over: Partial<TaskStat
   };
 }
 
+/** Its subnet follows the number at the end of its name. */
 export function aNode(name = 'n1', over: Partial<Node> = {}): Node {
   return {
     id: `id-${name}`,
     name,
     availability: 'active',
-    subnet: '10.64.1.0/24',
+    subnet: `10.64.${/\d+$/.exec(name)?.[0] ?? '0'}.0/24`,
     joinedAtMs: startMs,
     labels: {},
     ...over,

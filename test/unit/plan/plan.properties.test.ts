@@ -7,7 +7,7 @@ import { endedTasksKeptPerSlot } from '../../../controller/plan/reap.ts';
 import type { Snapshot } from '../../../controller/plan/snapshot.ts';
 import type { ServiceSpec } from '../../../proto/domain/service.ts';
 import { slotName, taskState, taskStateRank, isEnded } from '../../../proto/domain/task.ts';
-import { aPlanInput, aServiceSpec, aTemplate, MiB } from '../../builders/domain.ts';
+import { aLiveness, aPlanInput, aServiceSpec, aTemplate, MiB } from '../../builders/domain.ts';
 import { commitChanges } from '../../builders/commit.ts';
 import { World } from './world.ts';
 import type { Step } from './world.ts';
@@ -216,7 +216,7 @@ describe('whatever happens', () => {
           const crowded = left.some(({ value }) => result.reasons.has(value.id));
           // Nor has one that wants a port which the other stack holds become what was declared.
           const deprived = (result.problems ?? []).length > 0;
-          if (!bounded && !crowded && !deprived) expect(isConverged(snapshot, name)).toBe(true);
+          if (!bounded && !crowded && !deprived) expect(isConverged(snapshot, aLiveness(snapshot), name)).toBe(true);
         }
         for (const { value: task } of snapshot.tasks.values()) {
           const siblings = [...snapshot.tasks.values()].filter(

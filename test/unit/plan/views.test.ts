@@ -110,7 +110,7 @@ describe('service and node views', () => {
   });
 
   it('count what runs, also of services that are going', () => {
-    expect(serviceViews(snapshot)).toEqual([
+    expect(serviceViews({ snapshot, liveness: aLiveness(snapshot) })).toEqual([
       {
         stack: 'gone',
         name: 'web',
@@ -130,7 +130,7 @@ describe('service and node views', () => {
         rollout: null,
       },
     ]);
-    expect(serviceViews(snapshot, 'shop')).toHaveLength(1);
+    expect(serviceViews({ snapshot, liveness: aLiveness(snapshot) }, 'shop')).toHaveLength(1);
   });
 
   it('sum up what live tasks reserve, and say when a node was not heard', () => {
@@ -233,6 +233,7 @@ describe('convergence', () => {
       false,
     ],
   ])('when %s: %#', (_, given, expected) => {
-    expect(isConverged(aSnapshot(given), 'shop')).toBe(expected);
+    const snapshot = aSnapshot(given);
+    expect(isConverged(snapshot, aLiveness(snapshot), 'shop')).toBe(expected);
   });
 });
