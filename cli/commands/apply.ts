@@ -31,7 +31,7 @@ export function registerApply(program: Command, host: Host): void {
     .action(async (options: ApplyOptions, command: Command) => {
       const globals = globalOptions(command);
       const { readComposeFile } = await import('./compose-file.ts');
-      const spec = await readComposeFile(host, options.file, options.name);
+      const { spec } = await readComposeFile(host, options.file, options.name);
       await withControl(host, globals, async (control) => {
         const applied = await control.apply(spec, host.signal);
         if (options.wait === true) {

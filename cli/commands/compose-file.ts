@@ -1,9 +1,11 @@
 import { createReadStream } from 'node:fs';
-import { access } from 'node:fs/promises';
+import { access, readFile, stat } from 'node:fs/promises';
 import { basename, dirname, join, relative, resolve } from 'node:path';
 import { FrotaError } from '../../proto/base/errors.ts';
 import type { StackSpec } from '../../proto/domain/service.ts';
 import { loadComposeFile } from '../manifest/load.ts';
+import type { DeclaredContent } from '../manifest/scope.ts';
+import type { ManifestProblem } from '../manifest/problem.ts';
 import { problemText } from '../manifest/problem.ts';
 import { maxFileLength } from '../manifest/yaml-tree.ts';
 import { ManifestError } from '../render/manifest-error.ts';
@@ -21,15 +23,25 @@ interface Source {
   readonly folder: string;
 }
 
+/** What is declared, and the bytes of the configs and secrets that its services mount. */
+export interface ReadStack {
+  readonly spec: StackSpec;
+  readonly contents: readonly {
+    readonly kind: 'config' | 'secret';
+    readonly name: string;
+    readonly bytes: Uint8Array;
+  }[];
+}
+
 /**
- * Finds, reads and loads the Compose file; notices go to standard error.
+ * Finds, reads and loads the Compose file and the files it refers to; notices go to standard error.
  * @throws ManifestError with every problem of the file; FrotaError `not-found` when there is no file
  */
 export async function readComposeFile(
   host: Host,
   file: string | undefined,
   stackName: string | undefined,
-): Promise<StackSpec> {
+): Promise<ReadStack> {
   const source = file === '-' ? await standardInput(host) : await readSource(host, file ?? (await findFile(host)));
   const text = decode(source);
   const result = loadComposeFile({
@@ -47,8 +59,49 @@ export async function readComposeFile(
       `${relative(host.cwd, join(source.folder, '.env'))} is not read by this version; export its variables`,
     );
   }
-  if (result.kind === 'ok') return result.spec;
-  throw new ManifestError(source.file, result.problems, text);
+  if (result.kind === 'problems') throw new ManifestError(source.file, result.problems, text);
+  const { contents, problems } = await readContents(source, result.contents);
+  if (problems.length > 0) throw new ManifestError(source.file, problems, text);
+  return { spec: result.spec, contents };
+}
+
+/** All that can't be read is told at once. */
+async function readContents(source: Source, declared: readonly DeclaredContent[]) {
+  const contents: ReadStack['contents'][number][] = [];
+  const problems: ManifestProblem[] = [];
+  for (const { kind, key, origin, path, line, column } of declared) {
+    try {
+      const bytes =
+        origin.kind === 'text' ? new TextEncoder().encode(origin.text) : await readContent(source, origin.path);
+      contents.push({ kind, name: key, bytes });
+    } catch (thrown) {
+      problems.push({ file: source.file, line, column, path, message: FrotaError.from(thrown).message });
+    }
+  }
+  return { contents, problems };
+}
+
+/** Swarm's limit of a secret, half of its limit of a config: all of them travel in one request. */
+const maxContentBytes = 500 * 1024;
+
+/** @throws FrotaError that says what is wrong with the file, in words that fit behind its place. */
+async function readContent(source: Source, path: string): Promise<Uint8Array> {
+  const full = resolve(source.folder, path);
+  try {
+    const { size } = await stat(full);
+    if (size > maxContentBytes) {
+      const limit = `${String(maxContentBytes / 1024)} KiB`;
+      throw new FrotaError('invalid', `${path} is too large: a config or secret has at most ${limit}`);
+    }
+    return await readFile(full);
+  } catch (thrown) {
+    if (thrown instanceof FrotaError) throw thrown;
+    const code = (thrown as NodeJS.ErrnoException).code;
+    if (code === 'ENOENT')
+      throw new FrotaError('not-found', `there is no file ${path} (looked for beside the Compose file)`);
+    if (code === 'EISDIR') throw new FrotaError('invalid', `${path} is a folder; name a file`);
+    throw new FrotaError('invalid', `can't read ${path}: ${code ?? String(thrown)}`);
+  }
 }
 
 function notify(host: Host, text: string): void {

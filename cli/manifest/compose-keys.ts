@@ -13,40 +13,47 @@ export interface KeyScope {
 const without = (keys: string): Record<string, string> => Object.fromEntries(keys.split(' ').map((key) => [key, '']));
 
 export const topLevelKeys: KeyScope = {
-  supported: ['name', 'services', 'version'],
-  refused: without('configs include models networks secrets volumes'),
+  supported: ['configs', 'name', 'networks', 'secrets', 'services', 'version', 'volumes'],
+  refused: without('include models'),
 };
 
 export const serviceKeys: KeyScope = {
   supported: [
     'command',
+    'configs',
+    'container_name',
+    'depends_on',
     'deploy',
     'entrypoint',
     'environment',
+    'expose',
+    'healthcheck',
     'image',
     'labels',
+    'networks',
     'ports',
     'restart',
+    'secrets',
     'stop_grace_period',
+    'tmpfs',
     'user',
+    'volumes',
     'working_dir',
   ],
   refused: {
     ...without(
-      'annotations attach blkio_config cap_add cap_drop cgroup cgroup_parent configs cpu_count cpu_percent cpu_period ' +
-        'cpu_quota cpu_rt_period cpu_rt_runtime cpu_shares cpuset credential_spec depends_on develop ' +
+      'annotations attach blkio_config cap_add cap_drop cgroup cgroup_parent cpu_count cpu_percent cpu_period ' +
+        'cpu_quota cpu_rt_period cpu_rt_runtime cpu_shares cpuset credential_spec develop ' +
         'device_cgroup_rules devices dns dns_opt dns_search domainname extends external_links extra_hosts gpus ' +
-        'group_add healthcheck hostname init ipc isolation label_file links logging mac_address mem_swappiness ' +
-        'memswap_limit models network_mode networks oom_kill_disable oom_score_adj pid platform post_start pre_start ' +
-        'pre_stop privileged profiles provider pull_policy pull_refresh_after read_only runtime secrets security_opt ' +
-        'shm_size stdin_open stop_signal storage_opt sysctls tmpfs tty ulimits use_api_socket userns_mode uts volumes ' +
+        'group_add hostname init ipc isolation label_file links logging mac_address mem_swappiness ' +
+        'memswap_limit models network_mode oom_kill_disable oom_score_adj pid platform post_start pre_start ' +
+        'pre_stop privileged profiles provider pull_policy pull_refresh_after read_only runtime security_opt ' +
+        'shm_size stdin_open stop_signal storage_opt sysctls tty ulimits use_api_socket userns_mode uts ' +
         'volumes_from',
     ),
     build: 'build the image, push it to a registry the nodes reach, and name it with "image"',
-    container_name: 'a service may have many containers; each is named stack/service.slot',
     cpus: 'write deploy.resources.limits.cpus',
     env_file: 'write its variables under "environment"',
-    expose: 'the containers of a cluster reach each other on every port; leave it out',
     mem_limit: 'write deploy.resources.limits.memory',
     mem_reservation: 'write deploy.resources.reservations.memory',
     pids_limit: 'write deploy.resources.limits.pids',
@@ -55,12 +62,71 @@ export const serviceKeys: KeyScope = {
 };
 
 export const deployKeys: KeyScope = {
-  supported: ['mode', 'replicas', 'resources'],
+  supported: [
+    'endpoint_mode',
+    'labels',
+    'mode',
+    'placement',
+    'replicas',
+    'resources',
+    'restart_policy',
+    'rollback_config',
+    'update_config',
+  ],
+  refused: {},
+};
+
+export const updateKeys: KeyScope = {
+  supported: ['delay', 'failure_action', 'max_failure_ratio', 'monitor', 'order', 'parallelism'],
+  refused: {},
+};
+export const restartPolicyKeys: KeyScope = { supported: ['condition', 'delay', 'max_attempts', 'window'], refused: {} };
+export const placementKeys: KeyScope = {
+  supported: ['constraints', 'max_replicas_per_node', 'preferences'],
+  refused: {},
+};
+export const preferenceKeys: KeyScope = { supported: ['spread'], refused: {} };
+
+export const healthCheckKeys: KeyScope = {
+  supported: ['disable', 'interval', 'retries', 'start_interval', 'start_period', 'test', 'timeout'],
+  refused: {},
+};
+export const dependencyKeys: KeyScope = { supported: ['condition', 'required', 'restart'], refused: {} };
+
+export const networkKeys: KeyScope = {
+  supported: ['attachable', 'driver', 'driver_opts', 'enable_ipv4', 'external', 'internal', 'ipam', 'labels', 'name'],
+  refused: without('enable_ipv6'),
+};
+export const serviceNetworkKeys: KeyScope = {
+  supported: ['aliases', 'priority'],
   refused: {
-    ...without('endpoint_mode labels placement rollback_config update_config'),
-    restart_policy: 'write "restart" in the service',
+    ...without('driver_opts gw_priority interface_name ipv6_address link_local_ips mac_address'),
+    ipv4_address: 'the cluster chooses addresses; use the name of the service',
   },
 };
+export const volumeKeys: KeyScope = {
+  supported: ['driver', 'external', 'labels', 'name'],
+  refused: without('driver_opts'),
+};
+export const mountKeys: KeyScope = {
+  supported: ['bind', 'consistency', 'read_only', 'source', 'target', 'tmpfs', 'type', 'volume'],
+  refused: without('image'),
+};
+export const volumeMountKeys: KeyScope = { supported: ['nocopy', 'subpath'], refused: without('labels') };
+export const bindKeys: KeyScope = {
+  supported: ['create_host_path'],
+  refused: { ...without('propagation recursive'), selinux: 'leave it out' },
+};
+export const tmpfsKeys: KeyScope = { supported: ['mode', 'size'], refused: {} };
+export const contentKeys: KeyScope = {
+  supported: ['content', 'environment', 'external', 'file'],
+  refused: {
+    ...without('driver driver_opts labels template_driver'),
+    name: 'leave it out: it is known by its key within the stack',
+  },
+};
+export const fileMountKeys: KeyScope = { supported: ['gid', 'mode', 'source', 'target', 'uid'], refused: {} };
+export const frotaKeys: KeyScope = { supported: ['drainDelay'], refused: {} };
 
 export const resourcesKeys: KeyScope = { supported: ['limits', 'reservations'], refused: {} };
 export const limitsKeys: KeyScope = { supported: ['cpus', 'memory', 'pids'], refused: {} };

@@ -1,3 +1,10 @@
+import { anywhere } from '../../proto/domain/placement.ts';
+import type { Placement } from '../../proto/domain/placement.ts';
+import type { RestartPolicy, ServiceSpec } from '../../proto/domain/service.ts';
+import { defaultUpdatePolicy } from '../../proto/domain/update.ts';
+import type { UpdatePolicy } from '../../proto/domain/update.ts';
+import { readPlacement } from './placement.ts';
+import { readRestartPolicy, readUpdatePolicy } from './rollouts.ts';
 import { noResources } from '../../proto/domain/resources.ts';
 import type { ResourceLimits, Resources } from '../../proto/domain/resources.ts';
 import { maxReplicas, minMemoryLimitBytes } from '../../proto/domain/validate.ts';
@@ -14,39 +21,75 @@ export const minCpuMillis = 10;
 const maxPids = 4_194_304;
 
 export interface Deploy {
+  readonly mode: ServiceSpec['mode'];
   readonly replicas: number;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly placement: Placement;
+  readonly update: UpdatePolicy;
+  readonly rollback: UpdatePolicy;
+  /** Absent: the service's `restart` counts. */
+  readonly restart?: RestartPolicy;
   readonly limits: ResourceLimits;
   readonly reservations: Resources;
 }
 
-export const defaultDeploy: Deploy = { replicas: 1, limits: {}, reservations: noResources };
+export const defaultDeploy: Deploy = {
+  mode: 'replicated',
+  replicas: 1,
+  labels: {},
+  placement: anywhere,
+  update: defaultUpdatePolicy,
+  rollback: defaultUpdatePolicy,
+  limits: {},
+  reservations: noResources,
+};
 
 export function readDeploy(reader: ValueReader, node: TreeNode, path: string): Deploy {
   // The schema allows `deploy:` with nothing in it.
   if (node.kind === 'scalar' && node.value === null) return defaultDeploy;
   const fields = reader.fields(node, path, deployKeys);
   if (fields === undefined) return defaultDeploy;
-  const mode = fields.get('mode')?.value;
-  if (mode !== undefined) checkMode(reader, mode, joinPath(path, 'mode'));
-  const replicas = fields.get('replicas')?.value;
-  const resources = fields.get('resources')?.value;
+  const at = (key: string): string => joinPath(path, key);
+  const value = (key: string): TreeNode | undefined => fields.get(key)?.value;
+  const mode = readMode(reader, value('mode'), at('mode'));
+  const replicas = value('replicas');
+  if (mode === 'global' && replicas !== undefined) {
+    reader.problem(replicas, at('replicas'), 'a global service has one task on each node; leave it out');
+  }
+  const resources = value('resources');
+  const labels = value('labels');
+  const restart = value('restart_policy');
+  checkEndpointMode(reader, value('endpoint_mode'), at('endpoint_mode'));
   return {
-    ...(resources === undefined ? defaultDeploy : readResources(reader, resources, joinPath(path, 'resources'))),
-    replicas: replicas === undefined ? 1 : (reader.whole(replicas, joinPath(path, 'replicas'), 0, maxReplicas) ?? 1),
+    ...(resources === undefined ? defaultDeploy : readResources(reader, resources, at('resources'))),
+    mode,
+    replicas: replicas === undefined ? 1 : (reader.whole(replicas, at('replicas'), 0, maxReplicas) ?? 1),
+    labels: labels === undefined ? {} : reader.pairs(labels, at('labels'), () => ''),
+    placement: readPlacement(reader, value('placement'), at('placement')),
+    update: readUpdatePolicy(reader, value('update_config'), at('update_config'), 'update'),
+    rollback: readUpdatePolicy(reader, value('rollback_config'), at('rollback_config'), 'rollback'),
+    ...(restart !== undefined && { restart: readRestartPolicy(reader, restart, at('restart_policy')) }),
   };
 }
 
-function checkMode(reader: ValueReader, node: TreeNode, path: string): void {
-  const mode = reader.string(node, path);
-  if (mode === undefined || mode === 'replicated') return;
-  const later = ['global', 'replicated-job', 'global-job'].includes(mode);
-  const message = later
-    ? `"${mode}" is not supported by this version of Frota; only "replicated" is`
-    : `expected "replicated", found "${shorten(mode)}"`;
-  reader.problem(node, path, message);
+function readMode(reader: ValueReader, node: TreeNode | undefined, path: string): ServiceSpec['mode'] {
+  const mode = reader.oneOf(node, path, ['replicated', 'global', 'replicated-job', 'global-job'] as const);
+  if (mode === undefined || mode === 'replicated' || mode === 'global') return mode ?? 'replicated';
+  const hint = 'write "replicated" or "global" with restart_policy: {condition: on-failure}';
+  reader.problem(node ?? { line: 1, column: 1 }, path, `"${mode}" is not supported by this version of Frota; ${hint}`);
+  return 'replicated';
 }
 
-function readResources(reader: ValueReader, node: TreeNode, path: string): Omit<Deploy, 'replicas'> {
+function checkEndpointMode(reader: ValueReader, node: TreeNode | undefined, path: string): void {
+  if (reader.oneOf(node, path, ['vip', 'dnsrr'] as const) !== 'dnsrr' || node === undefined) return;
+  reader.problem(
+    node,
+    path,
+    '"dnsrr" is not supported by this version of Frota; the name tasks.SERVICE answers with every task',
+  );
+}
+
+function readResources(reader: ValueReader, node: TreeNode, path: string): Pick<Deploy, 'limits' | 'reservations'> {
   const fields = reader.fields(node, path, resourcesKeys);
   const limitsNode = fields?.get('limits')?.value;
   const reservationsNode = fields?.get('reservations')?.value;

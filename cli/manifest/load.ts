@@ -1,12 +1,15 @@
-import type { StackSpec } from '../../proto/domain/service.ts';
+import type { ServiceSpec, StackSpec } from '../../proto/domain/service.ts';
 import { topLevelKeys } from './compose-keys.ts';
+import { readContents } from './contents.ts';
 import { reportDomainProblems } from './final-check.ts';
 import type { Environment } from './interpolate.ts';
 import { reportPortConflicts } from './ports.ts';
 import { Findings } from './problem.ts';
 import type { ManifestProblem } from './problem.ts';
+import type { DeclaredContent, StackScope } from './scope.ts';
 import { readService } from './service.ts';
 import type { DeclaredService } from './service.ts';
+import { readNetworks, readVolumes } from './stack-parts.ts';
 import { isStackName, normaliseStackName, stackNameRule } from './stack-name.ts';
 import type { TreeEntry } from './tree.ts';
 import { joinPath, ValueReader } from './value-reader.ts';
@@ -28,7 +31,13 @@ export interface ComposeInput {
 }
 
 export type ComposeResult =
-  | { readonly kind: 'ok'; readonly spec: StackSpec; readonly notices: readonly ManifestProblem[] }
+  | {
+      readonly kind: 'ok';
+      readonly spec: StackSpec;
+      /** Configs and secrets that a service mounts, to be read and sent along. */
+      readonly contents: readonly DeclaredContent[];
+      readonly notices: readonly ManifestProblem[];
+    }
   | {
       readonly kind: 'problems';
       readonly problems: readonly ManifestProblem[];
@@ -41,14 +50,19 @@ export type ComposeResult =
  */
 export function loadComposeFile(input: ComposeInput): ComposeResult {
   const findings = new Findings(input.file);
-  const spec = readStack(input, findings);
-  if (spec === undefined || findings.hasProblems) {
+  const read = readStack(input, findings);
+  if (read === undefined || findings.hasProblems) {
     return { kind: 'problems', problems: findings.problems(), notices: findings.notices() };
   }
-  return { kind: 'ok', spec, notices: findings.notices() };
+  return { kind: 'ok', ...read, notices: findings.notices() };
 }
 
-function readStack(input: ComposeInput, findings: Findings): StackSpec | undefined {
+interface ReadStack {
+  readonly spec: StackSpec;
+  readonly contents: readonly DeclaredContent[];
+}
+
+function readStack(input: ComposeInput, findings: Findings): ReadStack | undefined {
   const tree = parseYamlTree(input.text, findings);
   if (tree === undefined) return undefined;
   const reader = new ValueReader(input.environment, findings, input.imageProblem);
@@ -59,12 +73,33 @@ function readStack(input: ComposeInput, findings: Findings): StackSpec | undefin
     findings.notice(version.at, 'version', 'obsolete and without effect; leave it out');
   }
   const name = readStackName(input, reader, fields.get('name'));
-  const services = readServices(reader, fields.get('services'), name ?? '');
+  const scope: StackScope = {
+    networks: readNetworks(reader, fields.get('networks'), name ?? ''),
+    volumes: readVolumes(reader, fields.get('volumes'), name ?? ''),
+    configs: readContents(reader, fields.get('configs'), 'config'),
+    secrets: readContents(reader, fields.get('secrets'), 'secret'),
+  };
+  const services = readServices(reader, fields.get('services'), scope);
   if (name === undefined || findings.hasProblems) return undefined;
-  const defaultNetwork = { key: 'default', name: `${name}_default`, external: false, internal: false, labels: {} };
-  const spec = { name, services, networks: [defaultNetwork], volumes: [] };
+  const spec = { name, services, networks: usedNetworks(scope, services), volumes: sortedByKey(scope.volumes) };
   reportDomainProblems(spec, tree, findings);
-  return spec;
+  return { spec, contents: usedContents(scope, services) };
+}
+
+const sortedByKey = <T extends { readonly key: string }>(parts: ReadonlyMap<string, T>): readonly T[] =>
+  [...parts.values()].sort((a, b) => (a.key < b.key ? -1 : 1));
+
+/** As in Compose, a network that no service is in is not made. */
+function usedNetworks(scope: StackScope, services: readonly ServiceSpec[]): StackSpec['networks'] {
+  const used = new Set(services.flatMap(({ template }) => template.networks.map(({ network }) => network)));
+  return sortedByKey(scope.networks).filter(({ name }) => used.has(name));
+}
+
+function usedContents(scope: StackScope, services: readonly ServiceSpec[]): readonly DeclaredContent[] {
+  const files = services.flatMap(({ template }) => template.files);
+  const isUsed = ({ kind, key }: DeclaredContent): boolean =>
+    files.some((file) => file.kind === kind && file.name === key);
+  return [...scope.configs.values(), ...scope.secrets.values()].filter(isUsed);
 }
 
 function readStackName(input: ComposeInput, reader: ValueReader, entry: TreeEntry | undefined): string | undefined {
@@ -87,7 +122,7 @@ function readStackName(input: ComposeInput, reader: ValueReader, entry: TreeEntr
   return undefined;
 }
 
-function readServices(reader: ValueReader, entry: TreeEntry | undefined, stack: string): StackSpec['services'] {
+function readServices(reader: ValueReader, entry: TreeEntry | undefined, scope: StackScope): StackSpec['services'] {
   if (entry === undefined) {
     reader.problem({ line: 1, column: 1 }, 'services', 'missing; a Compose file declares at least one service');
     return [];
@@ -96,7 +131,7 @@ function readServices(reader: ValueReader, entry: TreeEntry | undefined, stack: 
   if (map === undefined) return [];
   const declared = map.entries
     .filter(({ key }) => !key.startsWith('x-'))
-    .map((service) => readService(reader, service, joinPath('services', service.key), stack))
+    .map((service) => readService(reader, service, joinPath('services', service.key), scope))
     .filter((service): service is DeclaredService => service !== undefined);
   if (map.entries.length === 0) reader.problem(entry.at, 'services', 'declares no service');
   reportPortConflicts(

@@ -41,6 +41,13 @@ export function parseCpuMillis(text: string): number | undefined {
   return Number.isSafeInteger(millis) ? millis : undefined;
 }
 
+/** Permission bits, octal as written: `0440`, `440`, `0o440`. */
+export function parseFileMode(text: string): number | undefined {
+  const digits = /^(?:0o)?([0-7]{1,5})$/u.exec(text)?.[1];
+  const mode = digits === undefined ? undefined : parseInt(digits, 8);
+  return mode !== undefined && mode <= 0o7777 ? mode : undefined;
+}
+
 /** Digits only: `8080`; no sign, no fraction, no other base. */
 export function parseWhole(text: string): number | undefined {
   if (!/^\d+$/u.test(text)) return undefined;

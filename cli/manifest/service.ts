@@ -1,13 +1,18 @@
-import { anywhere } from '../../proto/domain/placement.ts';
 import type { RestartPolicy, ServiceSpec, TaskTemplate } from '../../proto/domain/service.ts';
-import { defaultUpdatePolicy } from '../../proto/domain/update.ts';
+import { isAlias } from '../../proto/domain/validate-parts.ts';
 import { maxNameLength, maxStopGracePeriodMs } from '../../proto/domain/validate.ts';
-import { serviceKeys } from './compose-keys.ts';
+import { frotaKeys, serviceKeys } from './compose-keys.ts';
+import { readFileMounts } from './contents.ts';
 import { defaultDeploy, readDeploy } from './deploy.ts';
+import { readDuration } from './durations.ts';
+import { readHealthCheck } from './health-check.ts';
+import { readMounts } from './mounts.ts';
 import { nearestWord } from './near.ts';
 import { readPorts } from './ports.ts';
 import type { DeclaredPort } from './ports.ts';
-import { parseDurationMs, parseWhole } from './quantities.ts';
+import { parseWhole } from './quantities.ts';
+import { readDependsOn, readServiceNetworks } from './relations.ts';
+import type { StackScope } from './scope.ts';
 import { splitShellWords } from './shell-words.ts';
 import { shorten } from './tree.ts';
 import type { TreeEntry, TreeNode } from './tree.ts';
@@ -27,7 +32,7 @@ export function readService(
   reader: ValueReader,
   entry: TreeEntry,
   path: string,
-  stack: string,
+  scope: StackScope,
 ): DeclaredService | undefined {
   const { key: name, at, value: node } = entry;
   if (!/^[a-zA-Z0-9][a-zA-Z0-9._-]*$/u.test(name) || name.length > maxNameLength) {
@@ -53,27 +58,83 @@ export function readService(
     limits: deploy.limits,
     reservations: deploy.reservations,
     stopGracePeriodMs: readStopGracePeriod(reader, fields.get('stop_grace_period')?.value, path),
-    drainDelayMs: 0,
-    mounts: [],
-    files: [],
-    networks: [{ network: `${stack}_default`, aliases: [] }],
+    ...readSurroundings(reader, entry, fields, path, scope),
     generation: 0,
   };
   const restart = readRestart(reader, fields.get('restart')?.value, joinPath(path, 'restart'));
+  const expose = fields.get('expose');
+  if (expose !== undefined) {
+    reader.findings.notice(
+      expose.at,
+      joinPath(path, 'expose'),
+      'without effect: containers of one network reach each other on every port',
+    );
+  }
   const spec: ServiceSpec = {
     name,
     template,
+    mode: deploy.mode,
     replicas: deploy.replicas,
-    restart,
+    restart: deploy.restart ?? restart,
     ports: ports.map((port) => port.spec),
-    mode: 'replicated',
-    labels: {},
-    placement: anywhere,
-    update: defaultUpdatePolicy,
-    rollback: defaultUpdatePolicy,
-    dependsOn: [],
+    labels: deploy.labels,
+    placement: deploy.placement,
+    update: deploy.update,
+    rollback: deploy.rollback,
+    dependsOn: readDependsOn(reader, fields.get('depends_on')?.value, joinPath(path, 'depends_on')),
   };
   return { spec, ports };
+}
+
+type Surroundings = Pick<TaskTemplate, 'drainDelayMs' | 'files' | 'healthCheck' | 'mounts' | 'networks'>;
+
+/** What a container finds around its process. */
+function readSurroundings(
+  reader: ValueReader,
+  entry: TreeEntry,
+  fields: ReadonlyMap<string, TreeEntry>,
+  path: string,
+  scope: StackScope,
+): Surroundings {
+  const at = (key: string): string => joinPath(path, key);
+  const value = (key: string): TreeNode | undefined => fields.get(key)?.value;
+  const healthCheck = readHealthCheck(reader, value('healthcheck'), at('healthcheck'));
+  const containerName = readContainerName(reader, fields.get('container_name'), at('container_name'));
+  return {
+    drainDelayMs: readDrainDelay(reader, entry.value, path),
+    ...(healthCheck !== undefined && { healthCheck }),
+    mounts: readMounts(reader, fields, path, scope),
+    files: [
+      ...readFileMounts(reader, value('configs'), at('configs'), 'config', scope.configs),
+      ...readFileMounts(reader, value('secrets'), at('secrets'), 'secret', scope.secrets),
+    ],
+    networks: readServiceNetworks(reader, value('networks'), at('networks'), scope, containerName),
+  };
+}
+
+/** Others may know the container by it, so it becomes a name of the service. */
+function readContainerName(reader: ValueReader, entry: TreeEntry | undefined, path: string): readonly string[] {
+  const name = entry && reader.string(entry.value, path);
+  if (entry === undefined || name === undefined) return [];
+  if (!isAlias(name)) {
+    reader.problem(entry.value, path, `"${shorten(name)}" is no host name`);
+    return [];
+  }
+  reader.findings.notice(
+    entry.at,
+    path,
+    'becomes an alias of the service; its containers are named stack/service.slot',
+  );
+  return [name];
+}
+
+/** `x-frota: {drainDelay: 5s}` */
+function readDrainDelay(reader: ValueReader, service: TreeNode, parent: string): number {
+  const node = service.kind === 'map' ? service.entries.find(({ key }) => key === 'x-frota')?.value : undefined;
+  if (node === undefined) return 0;
+  const path = joinPath(parent, 'x-frota');
+  const delay = reader.fields(node, path, frotaKeys)?.get('drainDelay')?.value;
+  return readDuration(reader, delay, joinPath(path, 'drainDelay')) ?? 0;
 }
 
 function readImage(
@@ -147,16 +208,8 @@ function readLabels(reader: ValueReader, node: TreeNode | undefined, path: strin
 }
 
 function readStopGracePeriod(reader: ValueReader, node: TreeNode | undefined, parent: string): number {
-  if (node === undefined) return defaultStopGracePeriodMs;
   const path = joinPath(parent, 'stop_grace_period');
-  const expected = 'a duration such as "10s" or "1m30s"';
-  const text = reader.string(node, path, expected);
-  if (text === undefined) return defaultStopGracePeriodMs;
-  const ms = parseDurationMs(text);
-  if (ms !== undefined && ms <= maxStopGracePeriodMs) return ms;
-  const message = ms === undefined ? `expected ${expected}, found ${quoteFound(node, text)}` : 'longer than 1h';
-  reader.problem(node, path, message);
-  return defaultStopGracePeriodMs;
+  return readDuration(reader, node, path, maxStopGracePeriodMs) ?? defaultStopGracePeriodMs;
 }
 
 const restartWords = ['no', 'always', 'on-failure', 'unless-stopped'];

@@ -106,6 +106,27 @@ export class ValueReader {
     return undefined;
   }
 
+  /** `true` or `false`, or a string that stands for one. */
+  boolean(node: TreeNode, path: string): boolean | undefined {
+    if (node.kind === 'scalar' && typeof node.value === 'boolean') return node.value;
+    const text = node.kind === 'scalar' && typeof node.value === 'string' ? this.#filled(node, node.value, path) : '';
+    if (text === 'true' || text === 'false') return text === 'true';
+    if (text !== undefined) this.wrongType(node, path, 'true or false');
+    return undefined;
+  }
+
+  /** One of a few words; undefined also where nothing is written. */
+  oneOf<Word extends string>(node: TreeNode | undefined, path: string, words: readonly Word[]): Word | undefined {
+    const text = node === undefined ? undefined : this.string(node, path);
+    if (node === undefined || text === undefined) return undefined;
+    const word = words.find((each) => each === text);
+    if (word === undefined) {
+      const expected = words.map((each) => `"${each}"`).join(', ');
+      this.problem(node, path, `expected ${expected}, found ${quoteFound(node, text)}`, nearestWord(text, words));
+    }
+    return word;
+  }
+
   /** A list of strings; undefined if any of them is none. */
   strings(node: TreeList, path: string): readonly string[] | undefined {
     const items = node.items.map((item, index) => this.argument(item, `${path}[${String(index)}]`));

@@ -1,6 +1,7 @@
 /** What a controller refuses whatever client sent it. Several problems at once; `where` is the path in a Compose file. */
 import type { Problem } from '../base/errors.ts';
 import type { PortSpec, ServiceSpec, StackSpec, TaskTemplate } from './service.ts';
+import { checkParts } from './validate-parts.ts';
 
 /** A name is a DNS label and part of a store key: 63 bytes, as RFC 1035 2.3.4 has it. */
 export const maxNameLength = 63;
@@ -43,6 +44,7 @@ export function validateStackSpec(spec: StackSpec): readonly Problem[] {
     checkService(service, report);
   }
   checkPublishedOnce(spec.services, report);
+  checkParts(spec, report);
   const bytes = sizeOf(spec);
   if (bytes > maxStackBytes) report('services', tooLarge('the stack', bytes, maxStackBytes));
   return problems;

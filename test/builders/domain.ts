@@ -52,8 +52,16 @@ export function aServiceSpec(over: Partial<ServiceSpec> = {}): ServiceSpec {
 }
 
 export function aStackSpec(name = 'shop', services: readonly ServiceSpec[] = [aServiceSpec()]): StackSpec {
-  const network = { key: 'default', name: `${name}_default`, external: false, internal: false, labels: {} };
-  return { name, services, networks: [network], volumes: [] };
+  // Whatever networks the services name are declared.
+  const names = new Set(services.flatMap(({ template }) => template.networks.map(({ network }) => network)));
+  const networks = [...names].map((network) => ({
+    key: network,
+    name: network,
+    external: false,
+    internal: false,
+    labels: {},
+  }));
+  return { name, services, networks, volumes: [] };
 }
 
 export function aStack(

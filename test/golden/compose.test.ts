@@ -23,8 +23,8 @@ describe('what people see', () => {
     const result = load('everything.yaml', { WHO: 'you', HOST_NAME: 'here' });
     const notices = result.notices.map((notice) => `${problemText(notice)}\n`).join('');
     await expect(notices).toMatchFileSnapshot('compose/everything.notices.txt');
-    const spec = result.kind === 'ok' ? result.spec : result.problems;
-    await expect(`${JSON.stringify(spec, null, 2)}\n`).toMatchFileSnapshot('compose/everything.spec.txt');
+    const loaded = result.kind === 'ok' ? { spec: result.spec, contents: result.contents } : result.problems;
+    await expect(`${JSON.stringify(loaded, null, 2)}\n`).toMatchFileSnapshot('compose/everything.spec.txt');
   });
 
   it('every kind of problem, shown in its line', async () => {

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { loadWeb, problemsOf, webWith } from './load-text.ts';
+import { defaultUpdatePolicy } from '../../../proto/domain/update.ts';
+import { loadOk, loadWeb, noticesOf, problemsOf, webWith } from './load-text.ts';
 
 const MiB = 1024 * 1024;
 
@@ -43,10 +44,23 @@ describe('deploy', () => {
     ['replicas: 10001', 'found the number 10001'],
     ['replicas: "${N}"', 'found the string "${N}", which stands for ""'],
     ['replicas: [1]', 'found a list'],
-    ['mode: global', '"global" is not supported by this version'],
-    ['mode: globl', 'expected "replicated", found "globl"'],
-    ['placement: {}', 'services.web.deploy.placement: not supported by this version of Frota'],
-    ['restart_policy: {}', 'write "restart" in the service'],
+    ['mode: global-job', '"global-job" is not supported by this version'],
+    ['mode: globl', 'found the string "globl"; did you mean "global"?'],
+    ['{mode: global, replicas: 2}', 'deploy.replicas: a global service has one task on each node'],
+    ['endpoint_mode: dnsrr', 'the name tasks.SERVICE answers with every task'],
+    ['placement: {constraints: [node.labels.zone]}', 'constraints[0]: expected "ATTRIBUTE == VALUE"'],
+    ['placement: {constraints: [node.rack == 1]}', '"node.rack" is nothing that a node has; there are node.id'],
+    ['placement: {constraints: [node.role == manager]}', 'no node is a manager here'],
+    [
+      'placement: {preferences: [{spread: node.rack}]}',
+      'preferences[0].spread: "node.rack" is nothing that a node has',
+    ],
+    ['placement: {preferences: [{}]}', 'preferences[0]: expected "spread: node.labels.NAME"'],
+    ['restart_policy: {condition: always}', 'condition: expected "any", "on-failure", "none"'],
+    ['restart_policy: {delay: 5}', 'restart_policy.delay: expected a duration'],
+    ['update_config: {order: start}', 'found the string "start"'],
+    ['update_config: {max_failure_ratio: 2}', 'max_failure_ratio: expected a share from 0 to 1'],
+    ['rollback_config: {failure_action: rollback}', 'failure_action: expected "pause", "continue"'],
     ['resorces: {}', 'unknown key; did you mean "resources"?'],
     ['resources: {limits: {memory: 64}}', 'expected a size such as "64M" or "1g", found the number 64'],
     ['resources: {limits: {memory: 1M}}', '1M is too little to start a container'],
@@ -71,5 +85,59 @@ describe('deploy', () => {
     const problems = problemsOf(webWith(`deploy:\n  ${deploy}`));
     expect(problems).toHaveLength(1);
     expect(problems[0]).toContain(message);
+  });
+
+  it('reads modes and labels', () => {
+    const web = loadWeb('deploy: {mode: global, labels: {team: shop}, endpoint_mode: vip}');
+    expect([web.mode, web.labels]).toEqual(['global', { team: 'shop' }]);
+  });
+
+  it('reads how an update and a rollback go', () => {
+    const keys =
+      'deploy:\n' +
+      '  update_config: {parallelism: 2, delay: 5s, order: start-first, monitor: 1m, failure_action: rollback, max_failure_ratio: 0.25}\n' +
+      '  rollback_config: {parallelism: 0}';
+    const web = loadWeb(keys);
+    expect(web.update).toEqual({
+      parallelism: 2,
+      delayMs: 5_000,
+      order: 'start-first',
+      monitorMs: 60_000,
+      failureAction: 'rollback',
+      maxFailureRatio: 0.25,
+    });
+    expect(web.rollback).toEqual({ ...defaultUpdatePolicy, parallelism: 0 });
+  });
+
+  it('reads where tasks may run', () => {
+    const keys =
+      'deploy: {placement: {constraints: ["node.labels.zone==north", "node.hostname != n1"], ' +
+      'preferences: [{spread: node.labels.rack}], max_replicas_per_node: 2}}';
+    expect(loadWeb(keys).placement).toEqual({
+      constraints: [
+        { attribute: 'node.labels.zone', operator: '==', value: 'north' },
+        { attribute: 'node.hostname', operator: '!=', value: 'n1' },
+      ],
+      spread: ['node.labels.rack'],
+      maxReplicasPerNode: 2,
+    });
+  });
+
+  it('takes every node for a worker', () => {
+    const text = webWith('deploy: {placement: {constraints: [node.role == worker, node.role != manager]}}');
+    expect(noticesOf(text)).toHaveLength(2);
+    expect(loadOk(text).services[0]?.placement.constraints).toEqual([]);
+  });
+
+  it('puts restart_policy before restart', () => {
+    const keys =
+      'restart: "no"\ndeploy: {restart_policy: {condition: on-failure, delay: 2s, max_attempts: 3, window: 2m}}';
+    expect(loadWeb(keys).restart).toEqual({
+      condition: 'on-failure',
+      maxAttempts: 3,
+      delayMs: 2_000,
+      windowMs: 120_000,
+    });
+    expect(loadWeb('deploy: {restart_policy: {max_attempts: 0}}').restart).toEqual({ condition: 'any' });
   });
 });

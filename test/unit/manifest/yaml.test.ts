@@ -81,7 +81,7 @@ describe('the top level', () => {
     ['{}', '1:1 services: missing; a Compose file declares at least one service'],
     ['services: {}', '1:1 services: declares no service'],
     ['services:', '1:10 services: expected a mapping, found nothing'],
-    ['services: {a: {image: x}}\nvolumes: {}', '2:1 volumes: not supported by this version of Frota'],
+    ['services: {a: {image: x}}\ninclude: []', '2:1 include: not supported by this version of Frota'],
     ['servces: {a: {image: x}}', '1:1 servces: unknown key; did you mean "services"?'],
     ['name: Shop\nservices: {a: {image: x}}', "1:7 name: a stack's name consists of lower-case letters"],
     ['name: 3\nservices: {a: {image: x}}', '1:7 name: expected a string, found the number 3; write "3" in quotes'],
