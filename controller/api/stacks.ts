@@ -56,7 +56,8 @@ export async function applyStack(
   const result = compareSpecs(current?.value.spec, spec);
   if (current !== undefined && !result.changed) return { ...result, version: current.value.version };
   const version = (current?.value.version ?? 0) + 1;
-  const stack: Stack = { spec, version, appliedAtMs: ports.clock.now().wallMs, appliedBy: by };
+  const appliedAtMs = ports.clock.now().wallMs;
+  const stack: Stack = { spec, version, declaredVersion: version, appliedAtMs, appliedBy: by };
   if (!(await ports.putStack(spec.name, stack, current?.modRevision ?? 0))) throw changedMeanwhile(spec.name);
   return { ...result, version };
 }
@@ -95,6 +96,7 @@ async function scaleStack(
     const results = requests.map((request) => ({ ...request, before: before.get(request.service) ?? 0 }));
     if (results.every((result) => result.before === result.replicas)) return results;
     const stack: Stack = {
+      ...current.value,
       spec,
       version: current.value.version + 1,
       appliedAtMs: ports.clock.now().wallMs,

@@ -9,7 +9,7 @@ import type { Snapshot } from '../plan/snapshot.ts';
 
 /** A report whose times are durations before it was sent, ms. */
 export interface TimedReport {
-  readonly status: Omit<TaskStatus, 'sinceMs' | 'startedAtMs' | 'finishedAtMs'>;
+  readonly status: Omit<TaskStatus, 'sinceMs' | 'startedAtMs' | 'ranAtMs' | 'finishedAtMs'>;
   readonly sinceAgoMs: number;
   readonly startedAgoMs?: number;
   readonly finishedAgoMs?: number;
@@ -81,10 +81,13 @@ function bounded({ status, ...times }: TimedReport, subnet: string, ageMs: numbe
 function placeOnClock(report: TimedReport, known: TaskStatus | undefined, nowMs: number): TaskStatus {
   const startedAtMs = known?.startedAtMs ?? before(nowMs, report.startedAgoMs);
   const finishedAtMs = known?.finishedAtMs ?? before(nowMs, report.finishedAgoMs);
+  const sinceMs = known?.state === report.status.state ? known.sinceMs : nowMs - report.sinceAgoMs;
+  const ranAtMs = known?.ranAtMs ?? (report.status.state === 'running' ? sinceMs : undefined);
   return {
     ...report.status,
-    sinceMs: known?.state === report.status.state ? known.sinceMs : nowMs - report.sinceAgoMs,
+    sinceMs,
     ...(startedAtMs === undefined ? {} : { startedAtMs }),
+    ...(ranAtMs === undefined ? {} : { ranAtMs }),
     ...(finishedAtMs === undefined ? {} : { finishedAtMs }),
   };
 }

@@ -7,6 +7,7 @@ import type { Constraint } from '../domain/placement.ts';
 import type { Protocol, RestartPolicy, ServiceSpec } from '../domain/service.ts';
 import type { Dependency } from '../domain/stack-parts.ts';
 import type { DesiredState, Health, TaskState } from '../domain/task.ts';
+import type { ChangeKind } from '../domain/revision.ts';
 import type { RolloutState, UpdatePolicy } from '../domain/update.ts';
 import { frota } from '../gen/frota.js';
 
@@ -128,6 +129,13 @@ export const dependencyConditionEnum = enumConverter<Dependency['condition'], fr
   started: wire.DependencyCondition.DEPENDENCY_CONDITION_STARTED,
   healthy: wire.DependencyCondition.DEPENDENCY_CONDITION_HEALTHY,
   completed: wire.DependencyCondition.DEPENDENCY_CONDITION_COMPLETED,
+});
+
+export const changeKindEnum = enumConverter<ChangeKind, frota.v1.ChangeKind>()({
+  apply: wire.ChangeKind.CHANGE_KIND_APPLY,
+  scale: wire.ChangeKind.CHANGE_KIND_SCALE,
+  undo: wire.ChangeKind.CHANGE_KIND_UNDO,
+  restart: wire.ChangeKind.CHANGE_KIND_RESTART,
 });
 
 export const rolloutStateEnum = enumConverter<RolloutState, frota.v1.RolloutState>()({

@@ -1,6 +1,7 @@
 /** The stored records as bytes. Encoding is deterministic: equal values give equal bytes. */
 import { clusterFromWire, clusterToWire, joinTokenFromWire, joinTokenToWire } from './node.ts';
 import { nodeFactsFromWire, nodeFactsToWire, nodeFromWire, nodeToWire } from './node.ts';
+import { revisionFromWire, revisionToWire } from './revision.ts';
 import { serviceFromWire, serviceToWire, stackFromWire, stackToWire } from './service.ts';
 import { templateFromWire, templateToWire } from './template.ts';
 import { taskFromWire, taskStatusFromWire, taskStatusToWire, taskToWire } from './task.ts';
@@ -12,6 +13,11 @@ export const { encode: encodeTaskTemplate, decode: decodeTaskTemplate } = messag
   templateFromWire,
 );
 export const { encode: encodeStack, decode: decodeStack } = messageCodec('Stack', stackToWire, stackFromWire);
+export const { encode: encodeRevision, decode: decodeRevision } = messageCodec(
+  'Revision',
+  revisionToWire,
+  revisionFromWire,
+);
 export const { encode: encodeService, decode: decodeService } = messageCodec('Service', serviceToWire, serviceFromWire);
 export const { encode: encodeTask, decode: decodeTask } = messageCodec('Task', taskToWire, taskFromWire);
 export const { encode: encodeTaskStatus, decode: decodeTaskStatus } = messageCodec(

@@ -185,6 +185,7 @@ export const stackToWire = (value: Stack): Sent<'Stack'> => ({
   version: w.uint32(value.version, 'Stack.version'),
   appliedAtMs: w.long(value.appliedAtMs, 'Stack.applied_at_ms'),
   appliedBy: value.appliedBy,
+  declaredVersion: w.uint32(value.declaredVersion, 'Stack.declared_version'),
 });
 
 export const stackFromWire = (wire: Received<'Stack'>): Stack => ({
@@ -192,6 +193,7 @@ export const stackFromWire = (wire: Received<'Stack'>): Stack => ({
   version: wire.version,
   appliedAtMs: w.fromLong(wire.appliedAtMs, 'Stack.applied_at_ms'),
   appliedBy: wire.appliedBy,
+  declaredVersion: wire.declaredVersion,
 });
 
 const rolloutToWire = (value: Rollout): Sent<'Rollout'> => ({
@@ -200,9 +202,10 @@ const rolloutToWire = (value: Rollout): Sent<'Rollout'> => ({
   templateHash: value.templateHash,
   startedAtMs: w.long(value.startedAtMs, 'Rollout.started_at_ms'),
   endedAtMs: w.optionalLong(value.endedAtMs, 'Rollout.ended_at_ms'),
-  failures: w.uint32(value.failures, 'Rollout.failures'),
+  batches: w.uint32(value.batches, 'Rollout.batches'),
   batchDoneAtMs: w.optionalLong(value.batchDoneAtMs, 'Rollout.batch_done_at_ms'),
   reason: value.reason ?? null,
+  failedSlots: value.failedSlots.map((slot) => w.uint32(slot, 'Rollout.failed_slots')),
 });
 
 const rolloutFromWire = (wire: Received<'Rollout'>): Rollout =>
@@ -212,9 +215,10 @@ const rolloutFromWire = (wire: Received<'Rollout'>): Rollout =>
     templateHash: wire.templateHash,
     startedAtMs: w.fromLong(wire.startedAtMs, 'Rollout.started_at_ms'),
     endedAtMs: w.fromOptionalLong(wire.endedAtMs, 'Rollout.ended_at_ms'),
-    failures: wire.failures,
+    batches: wire.batches,
     batchDoneAtMs: w.fromOptionalLong(wire.batchDoneAtMs, 'Rollout.batch_done_at_ms'),
     reason: wire.reason ?? undefined,
+    failedSlots: wire.failedSlots,
   });
 
 export const serviceToWire = (value: Service): Sent<'Service'> => ({
@@ -225,7 +229,7 @@ export const serviceToWire = (value: Service): Sent<'Service'> => ({
   released: value.released,
   pins: value.pins.map(({ slot, nodeId }) => ({ slot: w.uint32(slot, 'Pin.slot'), nodeId })),
   rollout: value.rollout === undefined ? null : rolloutToWire(value.rollout),
-  previous: value.previous === undefined ? null : serviceSpecToWire(value.previous),
+  previous: value.previous === undefined ? null : templateToWire(value.previous),
 });
 
 export const serviceFromWire = (wire: Received<'Service'>): Service =>
@@ -237,5 +241,5 @@ export const serviceFromWire = (wire: Received<'Service'>): Service =>
     released: wire.released,
     pins: wire.pins.map(({ slot, nodeId }) => ({ slot, nodeId: w.name(nodeId, 'Pin.node_id') })),
     rollout: w.optional(wire.rollout, rolloutFromWire),
-    previous: w.optional(wire.previous, serviceSpecFromWire),
+    previous: w.optional(wire.previous, templateFromWire),
   });

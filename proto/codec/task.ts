@@ -21,6 +21,7 @@ export const taskToWire = (value: Task): Sent<'Task'> => ({
   createdAtMs: w.long(value.createdAtMs, 'Task.created_at_ms'),
   notBeforeMs: w.optionalLong(value.notBeforeMs, 'Task.not_before_ms'),
   restartedAtMs: value.restartedAtMs.map((ms) => w.long(ms, 'Task.restarted_at_ms')),
+  rollout: w.optionalUint32(value.rollout, 'Task.rollout'),
 });
 
 export const taskFromWire = (wire: Received<'Task'>): Task =>
@@ -41,6 +42,7 @@ export const taskFromWire = (wire: Received<'Task'>): Task =>
     createdAtMs: w.fromLong(wire.createdAtMs, 'Task.created_at_ms'),
     notBeforeMs: w.fromOptionalLong(wire.notBeforeMs, 'Task.not_before_ms'),
     restartedAtMs: wire.restartedAtMs.map((ms) => w.fromLong(ms, 'Task.restarted_at_ms')),
+    rollout: wire.rollout ?? undefined,
   });
 
 export const taskStatusToWire = (value: TaskStatus): Sent<'TaskStatus'> => ({
@@ -49,6 +51,7 @@ export const taskStatusToWire = (value: TaskStatus): Sent<'TaskStatus'> => ({
   health: healthEnum.toWire(value.health),
   sinceMs: w.long(value.sinceMs, 'TaskStatus.since_ms'),
   startedAtMs: w.optionalLong(value.startedAtMs, 'TaskStatus.started_at_ms'),
+  ranAtMs: w.optionalLong(value.ranAtMs, 'TaskStatus.ran_at_ms'),
   finishedAtMs: w.optionalLong(value.finishedAtMs, 'TaskStatus.finished_at_ms'),
   address: value.address ?? null,
   exitCode: value.exitCode === undefined ? null : w.int32(value.exitCode, 'TaskStatus.exit_code'),
@@ -62,6 +65,7 @@ export const taskStatusFromWire = (wire: Received<'TaskStatus'>): TaskStatus =>
     health: healthEnum.fromWire(wire.health, 'TaskStatus.health'),
     sinceMs: w.fromLong(wire.sinceMs, 'TaskStatus.since_ms'),
     startedAtMs: w.fromOptionalLong(wire.startedAtMs, 'TaskStatus.started_at_ms'),
+    ranAtMs: w.fromOptionalLong(wire.ranAtMs, 'TaskStatus.ran_at_ms'),
     finishedAtMs: w.fromOptionalLong(wire.finishedAtMs, 'TaskStatus.finished_at_ms'),
     address: wire.address ?? undefined,
     exitCode: wire.exitCode ?? undefined,

@@ -103,8 +103,13 @@ export interface Stack {
   readonly spec: StackSpec;
   /** 1 for the first apply, one more for each accepted change. */
   readonly version: number;
+  /**
+   * The latest version that declared every service anew (apply, undo), so that updates which have failed are tried
+   * again. Scale and restart leave it.
+   */
+  readonly declaredVersion: number;
   readonly appliedAtMs: number;
-  /** Common name of the client certificate that applied it. */
+  /** Common name of the client certificate that had it changed. */
   readonly appliedBy: string;
 }
 
@@ -120,8 +125,8 @@ export interface Service {
   readonly pins: readonly Pin[];
   /** The latest update; absent: it was never updated. */
   readonly rollout?: Rollout;
-  /** What the service was before the latest update, for a rollback. */
-  readonly previous?: ServiceSpec;
+  /** What its tasks were made of before the latest update. Kept until that has completed: a rollback leads there. */
+  readonly previous?: TaskTemplate;
 }
 
 export interface Pin {

@@ -48,6 +48,8 @@ export interface Task {
   readonly orphaned?: boolean;
   /** Earlier attempts in this slot, whatever ended them. */
   readonly attempt: number;
+  /** `Rollout.version` of the update in or after which it was made; absent: the service was never updated before. */
+  readonly rollout?: number;
   /** Consecutive attempts in this slot that ended soon after their start; sets the back-off. */
   readonly quickFailures: number;
   /** Replacements counted against `RestartPolicy.maxAttempts`: ends by themselves only, never a node's loss. */
@@ -67,6 +69,8 @@ export interface TaskStatus {
   /** When `state` was entered, wall time of the controller. */
   readonly sinceMs: number;
   readonly startedAtMs?: number;
+  /** When it first came to `running`: healthy, where it has a check. Writer: `controller/dispatch`. */
+  readonly ranAtMs?: number;
   readonly finishedAtMs?: number;
   /** The container's address in the cluster network. */
   readonly address?: string;

@@ -22,11 +22,14 @@ export const defaultUpdatePolicy: UpdatePolicy = {
   maxFailureRatio: 0,
 };
 
-/** Where an update of a service is. Only a new declaration leads out of `completed`, `paused` and the `rolled-back` states. */
+/**
+ * Where an update of a service is. Only a new declaration leads out of `paused` and the `rolled-back` states. From
+ * `paused` on, new tasks get the template of `Service.previous`, which has run before.
+ */
 export type RolloutState =
   | 'updating' // tasks are being replaced
   | 'completed'
-  | 'paused' // too many failures, `failure_action: pause`
+  | 'paused' // too many failures, `failure_action: pause`: what runs stays as it is
   | 'rolling-back' // too many failures: the tasks get the template of `Service.previous` again
   | 'rolled-back'
   | 'rollback-paused'; // the rollback failed, too
@@ -36,14 +39,16 @@ export interface Rollout {
   /** The stack's version that it leads to. */
   readonly version: number;
   readonly state: RolloutState;
-  /** Hash of the template the tasks are to get. */
+  /** Hash of the declared template that it is about, in every state: another one is a new declaration. */
   readonly templateHash: string;
   readonly startedAtMs: number;
   readonly endedAtMs?: number;
-  /** New tasks that failed. */
-  readonly failures: number;
-  /** When the latest batch was done: the next waits `UpdatePolicy.delayMs` from here. */
+  /** Begun so far, of the update or, once it is rolled back, of the rollback. */
+  readonly batches: number;
+  /** When the latest batch was done: the next waits `UpdatePolicy.delayMs` from here. Absent while one is under way. */
   readonly batchDoneAtMs?: number;
-  /** Why it is where it is, for people. */
+  /** Those in which a new task failed, ascending, each once. */
+  readonly failedSlots: readonly number[];
+  /** Why it is where it is, or the latest failure, for people. */
   readonly reason?: string;
 }

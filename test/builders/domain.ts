@@ -69,7 +69,14 @@ export function aStack(
   services: readonly ServiceSpec[] = [aServiceSpec()],
   over: Partial<Stack> = {},
 ): Stack {
-  return { spec: aStackSpec(name, services), version: 1, appliedAtMs: startMs, appliedBy: 'ana', ...over };
+  return {
+    spec: aStackSpec(name, services),
+    version: 1,
+    declaredVersion: 1,
+    appliedAtMs: startMs,
+    appliedBy: 'ana',
+    ...over,
+  };
 }
 
 export function aService(over: Partial<Service> = {}): Service {

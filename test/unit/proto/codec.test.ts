@@ -27,6 +27,7 @@ const recordCases: readonly Case[] = [
     arbitrary.template,
   ),
   caseOf('Stack', { encode: records.encodeStack, decode: records.decodeStack }, arbitrary.stack),
+  caseOf('Revision', { encode: records.encodeRevision, decode: records.decodeRevision }, arbitrary.revision),
   caseOf('Service', { encode: records.encodeService, decode: records.decodeService }, arbitrary.service),
   caseOf('Task', { encode: records.encodeTask, decode: records.decodeTask }, arbitrary.task),
   caseOf('TaskStatus', { encode: records.encodeTaskStatus, decode: records.decodeTaskStatus }, arbitrary.taskStatus),

@@ -7,6 +7,7 @@ import type { HealthCheck } from '../../../proto/domain/health.ts';
 import type { FileMount, Mount } from '../../../proto/domain/mount.ts';
 import type { Placement } from '../../../proto/domain/placement.ts';
 import type { ResourceLimits, Resources } from '../../../proto/domain/resources.ts';
+import type { Revision } from '../../../proto/domain/revision.ts';
 import type { PublishedPort, Service, ServiceSpec, Stack, TaskTemplate } from '../../../proto/domain/service.ts';
 import { taskStates } from '../../../proto/domain/task.ts';
 import type { Task, TaskStatus } from '../../../proto/domain/task.ts';
@@ -139,11 +140,12 @@ const rollout: fc.Arbitrary<Rollout> = fc.record(
     templateHash: text,
     startedAtMs: int64,
     endedAtMs: int64,
-    failures: uint32,
+    batches: uint32,
     batchDoneAtMs: int64,
+    failedSlots: fc.array(uint32, { maxLength: 3 }),
     reason: text,
   },
-  { requiredKeys: ['version', 'state', 'templateHash', 'startedAtMs', 'failures'] },
+  { requiredKeys: ['version', 'state', 'templateHash', 'startedAtMs', 'batches', 'failedSlots'] },
 );
 
 const serviceSpec: fc.Arbitrary<ServiceSpec> = fc.record({
@@ -185,7 +187,18 @@ export const stack: fc.Arbitrary<Stack> = fc.record({
   version: uint32,
   appliedAtMs: int64,
   appliedBy: text,
+  declaredVersion: uint32,
 });
+
+export const revision: fc.Arbitrary<Revision> = fc.record(
+  {
+    stack,
+    kind: fc.constantFrom('apply', 'scale', 'undo', 'restart'),
+    differences: texts,
+    restores: uint32,
+  },
+  { requiredKeys: ['stack', 'kind', 'differences'] },
+);
 
 export const service: fc.Arbitrary<Service> = fc.record(
   {
@@ -196,7 +209,7 @@ export const service: fc.Arbitrary<Service> = fc.record(
     released: fc.boolean(),
     pins: fc.array(fc.record({ slot: uint32, nodeId: named }), { maxLength: 2 }),
     rollout,
-    previous: serviceSpec,
+    previous: template,
   },
   { requiredKeys: ['stack', 'name', 'vip', 'ports', 'released', 'pins'] },
 );
@@ -219,6 +232,7 @@ export const task: fc.Arbitrary<Task> = fc.record(
     createdAtMs: int64,
     notBeforeMs: int64,
     restartedAtMs: fc.array(int64, { maxLength: 3 }),
+    rollout: uint32,
   },
   {
     requiredKeys: [
@@ -235,6 +249,7 @@ export const taskStatus: fc.Arbitrary<TaskStatus> = fc.record(
     health,
     sinceMs: int64,
     startedAtMs: int64,
+    ranAtMs: int64,
     finishedAtMs: int64,
     address: text,
     exitCode,
