@@ -46,17 +46,20 @@ export async function sendSignal(
 export interface ProcessStat {
   readonly state: string;
   readonly parent: number;
+  /** Pid of the process that began the session. */
+  readonly session: number;
   readonly startTicks: number;
 }
 
 /** The text of `/proc/PID/stat`; the name in parentheses may itself hold blanks and parentheses. */
 export function parseStat(text: string): ProcessStat | undefined {
   const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
-  const [state, parent] = fields;
   // Fields are counted from 1 in the manual, the first after the name is number 3.
+  const [state, parent, , session] = fields;
   const startTicks = fields[22 - 3];
-  if (state === undefined || parent === undefined || startTicks === undefined) return undefined;
-  return { state, parent: Number(parent), startTicks: Number(startTicks) };
+  if (state === undefined || parent === undefined || session === undefined || startTicks === undefined)
+    return undefined;
+  return { state, parent: Number(parent), session: Number(session), startTicks: Number(startTicks) };
 }
 
 export async function readStat(pid: number): Promise<ProcessStat | undefined> {

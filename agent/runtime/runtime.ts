@@ -1,4 +1,5 @@
 /** The runtime port: one container's life, told in steps that can be repeated after any crash. */
+import type { Readable, Writable } from 'node:stream';
 import type { ResourceLimits } from '../../proto/domain/resources.ts';
 
 /** Everything a container is made of; the agent's `execute` builds it from the task, its image and its network. */
@@ -43,6 +44,58 @@ export interface Container {
   readonly state: ContainerState;
 }
 
+/** A command to run in a container that runs, beside what it runs already. */
+export interface ExecRequest {
+  readonly args: readonly string[];
+  /** `KEY=value`; over the container's own. */
+  readonly environment?: readonly string[];
+  /** As in the image config, looked up in the container; absent: who the container runs as. */
+  readonly user?: string;
+  /** Absent: the container's own. */
+  readonly workingDir?: string;
+  /** The command gets a terminal: one stream of output, line editing, signals from keys. */
+  readonly tty?: boolean;
+  /** Of the terminal, at the start. */
+  readonly size?: TerminalSize;
+}
+
+export interface TerminalSize {
+  readonly columns: number;
+  readonly rows: number;
+}
+
+/**
+ * A command that was started in a container. What is not read holds it back, so both outputs must be read. Its end takes
+ * with it whatever it left in its session; what made a session of its own (`setsid`) is the container's from then on.
+ */
+export interface Exec {
+  readonly stdin: Writable;
+  readonly stdout: Readable;
+  /** Empty with a terminal. */
+  readonly stderr: Readable;
+  /** Of the terminal; nothing happens without one. */
+  resize(columns: number, rows: number): void;
+  /**
+   * The command has ended and nothing is left of it. 126: it can't be executed, 127: it is not there (the words are on
+   * an output), 128 + signal: a signal ended it. Rejects (`unavailable`) only when nobody saw how it ended.
+   */
+  readonly done: Promise<{ readonly exitCode: number }>;
+  /** SIGKILL for the command and all that came of it, whatever session that is in; resolves when they are gone. */
+  kill(): Promise<void>;
+}
+
+/** What came of a command that was given a time. `output`: both streams as they came, cut at the size asked for. */
+export type CapturedExec =
+  | { readonly kind: 'exited'; readonly exitCode: number; readonly output: string }
+  | { readonly kind: 'timed-out'; readonly output: string };
+
+export interface CaptureOptions {
+  /** From the call on; then the command is killed, with all that came of it. */
+  readonly timeoutMs: number;
+  /** More output than this is read and thrown away. */
+  readonly maxOutputBytes: number;
+}
+
 export interface Runtime {
   /**
    * Everything that exists on this host under this runtime's root, whoever started it: containers that outlived a
@@ -57,6 +110,14 @@ export interface Runtime {
   kill(id: string, signal: string): Promise<void>;
   /** Kills what still runs and removes container, conmon, mount, cgroup and bundle. No error if nothing is there. */
   remove(id: string): Promise<void>;
+  /**
+   * Starts a command in a running container, with the container's environment, capabilities and limits. Aborting
+   * `signal` kills it. Throws `not-found` and `conflict` (with the state) where no container of that id runs, `invalid`
+   * for what the container can't give: an unknown user, a folder that is not there.
+   */
+  exec(id: string, request: ExecRequest, signal: AbortSignal): Promise<Exec>;
+  /** The same to its end, for commands that answer by their exit code. Throws as `exec`, and `cancelled`. */
+  execCaptured(id: string, request: ExecRequest, options: CaptureOptions, signal: AbortSignal): Promise<CapturedExec>;
   /** The end of what the container wrote, a few KiB at most; empty when there is nothing. */
   lastOutput(id: string): Promise<string>;
   /**

@@ -110,6 +110,8 @@ export function fakeHost(): FakeHost {
             call('remove');
             containers.delete(id);
           }),
+        exec: () => Promise.reject(new FrotaError('unsupported', 'nothing can be run in a stand-in')),
+        execCaptured: () => Promise.reject(new FrotaError('unsupported', 'nothing can be run in a stand-in')),
         lastOutput: () => Promise.resolve('one\nlast words\n'),
         onExit: (added) => {
           listener = added;

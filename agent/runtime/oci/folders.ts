@@ -24,6 +24,8 @@ export interface RuntimeFolders {
   readonly containers: string;
   /** conmon puts the exit code of container ID into file ID here. */
   readonly exits: string;
+  /** One folder `ID.N` for each command that runs in container ID, for the life of this boot only. */
+  readonly execs: string;
   /** `--root` of each OCI runtime, for the life of this boot only. */
   runtimeRoot(runtime: string): string;
   container(id: string): ContainerFolders;
@@ -42,6 +44,7 @@ export function runtimeFolders(dataDir: string, runDir: string): RuntimeFolders 
   return {
     containers,
     exits,
+    execs: join(runDir, 'execs'),
     runtimeRoot: (runtime) => join(runDir, runtime),
     exitFile: (id) => join(exits, checkId(id)),
     container: (id) => {

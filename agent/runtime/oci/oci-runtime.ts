@@ -15,13 +15,16 @@ import {
 import { ociArchitecture, readOwnBounds } from '../../host/facts.ts';
 import { readBootId, sendSignal } from '../../host/processes.ts';
 import { findPrograms, requirePrograms, run } from '../../host/programs.ts';
-import type { Container, ContainerExit, ContainerSpec, ContainerState, Runtime } from '../runtime.ts';
+import type { CapturedExec, CaptureOptions, Container, ContainerExit, ContainerSpec, Exec, ExecRequest, Runtime } from '../runtime.ts'; // prettier-ignore
 import { adoptContainers } from './adoption.ts';
 import type { BundleFacts } from './bundle.ts';
 import { chooseRuntime, type RuntimeName } from './choose-runtime.ts';
 import { readExit } from './container-exit.ts';
 import { writeRecord, type ContainerRecord } from './container-record.ts';
+import { isOpen, newEntry, runningRecord, toContainer, type Entry } from './entry.ts';
 import { makeContainer, type CreationContext } from './creation.ts';
+import { captureExec } from './exec/captured-exec.ts';
+import { Execs } from './exec/execs.ts';
 import { watchExits, type ExitWatch } from './exit-watch.ts';
 import { isContainerId, runtimeFolders } from './folders.ts';
 import { readOutputTail } from './output-log.ts';
@@ -64,15 +67,6 @@ const concurrentCreates = availableParallelism();
 /** mount(8) and umount(8) are called by name; conmon is a monitor of every container. */
 const neededPrograms = ['conmon', 'mount', 'umount'];
 
-/** A container as this agent process knows it; fields change, the entry stays. */
-interface Entry {
-  record: ContainerRecord;
-  /** From the first `remove` on nobody is told of its end. */
-  removing: boolean;
-  /** Writes of the record come one after the other, each with the latest. */
-  writing: Promise<void>;
-}
-
 /** Throws `unsupported` when the host lacks a program or no runtime can run here, with all reasons at once. */
 export async function createOciRuntime(options: OciRuntimeOptions): Promise<OciRuntime> {
   const [layout, programs, bounds, bootId] = await Promise.all([
@@ -84,7 +78,7 @@ export async function createOciRuntime(options: OciRuntimeOptions): Promise<OciR
   const chosen = await chooseRuntime(layout, bounds.capabilityBounds, options.runtime);
   const { found } = await findPrograms(['runc', 'crun']);
   const folders = runtimeFolders(options.dataDir, options.runDir);
-  for (const folder of [folders.containers, folders.exits, folders.runtimeRoot(chosen.name)]) {
+  for (const folder of [folders.containers, folders.exits, folders.execs, folders.runtimeRoot(chosen.name)]) {
     await mkdir(folder, { recursive: true, mode: 0o700 });
   }
   const conmonCgroup = join(options.cgroupParent, 'conmon');
@@ -124,6 +118,7 @@ class OciRuntimeAdapter implements OciRuntime {
   /** Steps on one container wait for each other; different ones don't. */
   private readonly turns = new Map<string, Promise<unknown>>();
   private readonly creating = pLimit(concurrentCreates);
+  private readonly execs: Execs;
   private adopted: Promise<void> | undefined;
   private watch: ExitWatch | undefined;
   private closed = false;
@@ -131,6 +126,7 @@ class OciRuntimeAdapter implements OciRuntime {
   constructor(options: OciRuntimeOptions, context: CreationContext) {
     this.runtimeName = context.runtime.name;
     this.context = context;
+    this.execs = new Execs(context);
     this.exitPollMs = options.exitPollMs ?? defaultExitPollMs;
   }
 
@@ -197,6 +193,7 @@ class OciRuntimeAdapter implements OciRuntime {
       try {
         // A record written into a folder that is being emptied would keep it from going.
         await entry?.writing.catch(() => undefined);
+        await this.execs.endAll(id);
         await removeContainer(id, entry?.record, this.context);
         this.entries.delete(id);
       } catch (error) {
@@ -205,6 +202,20 @@ class OciRuntimeAdapter implements OciRuntime {
         throw error;
       }
     });
+  }
+
+  async exec(id: string, request: ExecRequest, signal: AbortSignal): Promise<Exec> {
+    await this.adopt();
+    return this.execs.start(runningRecord(id, this.entries.get(id)), request, signal);
+  }
+
+  async execCaptured(
+    id: string,
+    request: ExecRequest,
+    options: CaptureOptions,
+    signal: AbortSignal,
+  ): Promise<CapturedExec> {
+    return captureExec((limited) => this.exec(id, request, limited), options, signal);
   }
 
   async lastOutput(id: string): Promise<string> {
@@ -221,6 +232,7 @@ class OciRuntimeAdapter implements OciRuntime {
     this.watch?.close();
     await Promise.allSettled([...this.turns.values(), this.adopted]);
     this.watch?.close();
+    await this.execs.endAll();
     await Promise.allSettled([...this.entries.values()].map((entry) => entry.writing));
   }
 
@@ -243,9 +255,9 @@ class OciRuntimeAdapter implements OciRuntime {
       },
       onPoll: () => void this.checkAll(),
     });
-    for (const record of await adoptContainers(this.context)) {
-      this.entries.set(record.id, newEntry(record));
-    }
+    const records = await adoptContainers(this.context);
+    await this.execs.sweep(records);
+    for (const record of records) this.entries.set(record.id, newEntry(record));
   }
 
   private async checkAll(): Promise<void> {
@@ -293,19 +305,6 @@ class OciRuntimeAdapter implements OciRuntime {
       if (this.turns.get(id) === turn) this.turns.delete(id);
     }
   }
-}
-
-const newEntry = (record: ContainerRecord): Entry => ({ record, removing: false, writing: Promise.resolve() });
-
-/** Whether its end is still to be told. */
-const isOpen = (entry: Entry): boolean => !entry.removing && entry.record.exit === undefined;
-
-function toContainer({ id, phase, process, startedAtMs, exit }: ContainerRecord): Container {
-  const started = startedAtMs === undefined ? {} : { startedAtMs };
-  let state: ContainerState = { kind: 'created' };
-  if (exit !== undefined) state = { kind: 'ended', ...started, exit };
-  else if (phase === 'started') state = { kind: 'running', pid: process.pid, startedAtMs: startedAtMs ?? 0 };
-  return { id, state };
 }
 
 /** On v1 the kernel has it only when booted so (`swapaccount=1`); on v2 always, or the runtime copes. */

@@ -83,7 +83,7 @@ const nextStarted = async (lines: AsyncIterator<string>): Promise<Started> =>
 describe('an agent that is killed', () => {
   it('leaves its containers running; the next one adopts them, with the same start, and hears their end', async () => {
     const { agent, lines } = await spawnAgent([
-      fixture.spec('stays', ['sh', '-c', 'sleep 2; exit 9']),
+      fixture.spec('stays', ['sh', '-c', 'sleep 5; exit 9']),
       fixture.spec('ends', ['sh', '-c', 'sleep 0.2; exit 3']),
     ]);
     const [stays, ends] = [await nextStarted(lines), await nextStarted(lines)];

@@ -18,7 +18,7 @@ describe('processes', () => {
   it('reads a stat line whose name holds blanks and parentheses', () => {
     const text =
       '4242 (a (b) c) S 17 4242 4242 0 -1 4194560 116 0 0 0 0 0 0 0 20 0 1 0 987654 2703360 111 18446744073709551615';
-    expect(parseStat(text)).toEqual({ state: 'S', parent: 17, startTicks: 987654 });
+    expect(parseStat(text)).toEqual({ state: 'S', parent: 17, session: 4242, startTicks: 987654 });
     expect(parseStat('')).toBeUndefined();
   });
 
