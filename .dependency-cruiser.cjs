@@ -106,6 +106,13 @@ module.exports = {
       to: { path: npm('lmdb') },
     },
     {
+      name: 'etcd3-only-in-etcd',
+      comment: 'Only the etcd adapter of the store knows its client.',
+      severity: 'error',
+      from: { path: production, pathNot: '^controller/store/etcd/' },
+      to: { path: npm('etcd3') },
+    },
+    {
       name: 'processes-apart',
       comment:
         'Controller, agent and cli are three programs: they meet on the wire. So the agent never sees the store.',

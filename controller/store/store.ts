@@ -30,11 +30,12 @@ export interface Transaction {
 }
 
 export type TransactionResult =
+  /** Whoever has seen all changes up to `revision` has seen what the transaction did. */
   | { readonly kind: 'committed'; readonly revision: number }
   /** Keys whose compare did not hold. */
   | { readonly kind: 'conflict'; readonly keys: readonly string[] };
 
-/** What one committed transaction did to the watched prefix; batches come in order of revision, none is left out. */
+/** What happened to the watched prefix at one revision; batches come in order of revision, none is left out. */
 export interface WatchBatch {
   readonly revision: number;
   readonly changes: readonly (
@@ -60,9 +61,10 @@ export interface Store {
   /** All entries whose key starts with `prefix`, sorted by the bytes of their key in UTF-8, at one revision. */
   range(prefix: string): Promise<Range>;
   /**
-   * Commits each transaction by itself, in order; a conflict in one does not touch the others. Resolves when all
-   * are durable. @throws FrotaError `invalid` beyond the limits above (nothing is written), `unavailable` when the store
-   * does not answer, `exhausted` when it is full.
+   * Commits each transaction by itself, in order; a conflict in one does not touch the others. Those that have no
+   * written key in common with what the others write or compare may share a revision. Resolves when all are durable.
+   * @throws FrotaError `invalid` beyond the limits above (nothing is written), `unavailable` when the store does not
+   * answer (what was sent may or may not be written), `exhausted` when it is full.
    */
   commit(transactions: readonly Transaction[]): Promise<readonly TransactionResult[]>;
   /**

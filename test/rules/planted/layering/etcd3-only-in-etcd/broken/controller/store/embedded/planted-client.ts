@@ -1,0 +1,3 @@
+import { Etcd3 } from 'etcd3';
+
+export const planted = Etcd3;
