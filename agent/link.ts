@@ -4,7 +4,7 @@ import { FrotaError } from '../proto/base/errors.ts';
 import { monoMs, wallMs } from '../proto/base/clock.ts';
 import type { Clock } from '../proto/base/clock.ts';
 import type { Logger } from '../proto/base/log.ts';
-import type { Welcome } from '../proto/codec/dispatch.ts';
+import type { HeldUnit, Welcome } from '../proto/codec/dispatch.ts';
 import type { TaskStatus } from '../proto/domain/task.ts';
 import { connect, createClient, parseAddress } from '../proto/rpc/client.ts';
 import type { Connection } from '../proto/rpc/client.ts';
@@ -98,6 +98,10 @@ export class Link {
 
   report(status: TaskStatus): void {
     this.#session.report(status);
+  }
+
+  applied(units: readonly HeldUnit[]): void {
+    this.#session.applied(units);
   }
 
   async attach(hooks: NodeHooks): Promise<void> {

@@ -5,6 +5,7 @@ import { once } from 'node:events';
 import { join } from 'node:path';
 import { FrotaError } from '../proto/base/errors.ts';
 import type { Logger } from '../proto/base/log.ts';
+import type { HeldUnit } from '../proto/codec/dispatch.ts';
 import { parseAddress } from '../proto/rpc/client.ts';
 import { createEnforcer, every } from './enforcer.ts';
 import type { Enforcer } from './enforcer.ts';
@@ -95,10 +96,12 @@ async function addressTowards(controlAddress: string): Promise<string> {
 /** `links` gets the session as soon as there is one; the caller closes it. */
 async function runNode(parts: LinkParts, links: Link[], journal: Journal): Promise<void> {
   const { assignments, logger, signal, heartbeats } = parts;
+  let inForce: readonly HeldUnit[] = [];
   const connectOnce = (): Link => {
     if (links[0] !== undefined) return links[0];
     const link = new Link(parts);
     links.push(link);
+    link.applied(inForce);
     return link;
   };
   const self = assignments.self() ?? (await connectOnce().self());
@@ -116,9 +119,13 @@ async function runNode(parts: LinkParts, links: Link[], journal: Journal): Promi
     const unit = assignments.network();
     if (unit === undefined) return false;
     const services = assignments.services();
+    const revisions = assignments.heldServices();
     // Names first: whatever is wrong with one task's file is told and never keeps the network from being made.
     await files.refresh(services);
     await network.apply({ network: unit, services });
+    // Only now: whatever leads to an endpoint from here is awaited above, because the controller stops tasks on this word.
+    inForce = revisions;
+    links[0]?.applied(inForce);
     return true;
   }, logger);
   const tasks = new NodeTasks({

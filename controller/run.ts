@@ -171,6 +171,7 @@ async function startServers(core: Core, stops: (() => Promise<void> | void)[]): 
   const { options, logger, authority, mirror, judge, loop } = core;
   const dispatch = createDispatch({
     snapshot: () => mirror.snapshot(),
+    liveness: () => judge.states(),
     revise: (unit) => reviseUnit(unit, sha256),
     storeStatuses: (statuses) => core.records.putStatuses(statuses),
     rememberStatus: (status) => {

@@ -45,6 +45,8 @@ export interface TaskRecord {
   readonly address?: string;
   /** From the image's config; needed to stop it after a restart of the agent. */
   readonly stopSignal?: string;
+  /** When it was first known to have left every name and port. */
+  readonly drainedAtMs?: number;
   readonly stopSentAtMs?: number;
   readonly end?: TaskEnd;
 }

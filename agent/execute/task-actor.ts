@@ -13,6 +13,7 @@ import type { Container, ContainerExit } from '../runtime/runtime.ts';
 import { containerSpec } from './container-spec.ts';
 import { endFields, initialStatus, megabytes, observedContainer, orAborted } from './observed.ts';
 import type { ActorPorts, TaskRecord } from './ports.ts';
+import { JournaledRecord } from './task-record.ts';
 
 /** A step that must succeed in the end (stop, release, record) is tried again after this long. */
 const retryDelayMs = 1_000;
@@ -28,12 +29,11 @@ export interface Observed {
 
 export class TaskActor {
   readonly #ports: ActorPorts;
-  #record: TaskRecord;
+  readonly #record: JournaledRecord;
   #wanted: AssignedTask | undefined;
   #mayStart = false;
   #container: ObservedContainer;
   #killSent = false;
-  #endJournaled = true;
   #attachment: Attachment | undefined;
   #image: Image | undefined;
   #status: TaskStatus;
@@ -47,7 +47,7 @@ export class TaskActor {
 
   constructor(ports: ActorPorts, record: TaskRecord, observed: Observed, wanted: AssignedTask | undefined) {
     this.#ports = ports;
-    this.#record = record;
+    this.#record = new JournaledRecord(ports.journal, record);
     this.#wanted = wanted;
     this.#attachment = observed.attachment;
     this.#container = observedContainer(record, observed.container);
@@ -60,7 +60,7 @@ export class TaskActor {
   }
 
   get assigned(): AssignedTask {
-    return this.#record.assigned;
+    return this.#record.current.assigned;
   }
 
   setWanted(wanted: AssignedTask | undefined): void {
@@ -100,9 +100,12 @@ export class TaskActor {
   async #run(): Promise<void> {
     while (!this.#closed && !this.#forgotten) {
       this.#woken = false;
+      const { stopGracePeriodMs, drainDelayMs } = this.assigned.template;
       const step = nextStep(this.#local(), {
         wanted: this.#wanted,
-        stopGracePeriodMs: this.#record.assigned.template.stopGracePeriodMs,
+        stopGracePeriodMs,
+        // What never came to run was never led to.
+        drainDelayMs: this.#status.state === 'running' ? drainDelayMs : 0,
         mayStart: this.#mayStart,
         nowMs: this.#nowMs(),
       });
@@ -125,7 +128,7 @@ export class TaskActor {
   }
 
   async #failed(step: Step, error: unknown, aborted: boolean): Promise<void> {
-    const { id } = this.#record.assigned;
+    const { id } = this.assigned;
     if (aborted) return;
     this.#ports.logger.warn({ taskId: id, step: step.kind, error: describeError(error) }, 'step failed');
     const begins = step.kind === 'pull' || step.kind === 'attach' || step.kind === 'create' || step.kind === 'start';
@@ -153,32 +156,34 @@ export class TaskActor {
     attach: async () => {
       this.#report('preparing', { reason: 'making its network' });
       await orAborted(this.#ports.networkReady(), this.#signal());
-      this.#attachment = await this.#ports.network.attach(this.#record.assigned.id);
-      this.#ports.logger.debug({ taskId: this.#record.assigned.id, address: this.#attachment.address }, 'attached');
+      this.#attachment = await this.#ports.network.attach(this.assigned.id);
+      this.#ports.logger.debug({ taskId: this.assigned.id, address: this.#attachment.address }, 'attached');
     },
     create: () => this.#create(),
     start: () => this.#start(),
+    // Journaled, so that an agent that starts again does not wait anew; a full disk makes it wait a little longer, no more.
+    'note-drained': () => this.#record.save({ drainedAtMs: this.#nowMs() }).catch(() => undefined),
     stop: () => this.#stop(),
     kill: async () => {
-      await this.#ports.runtime.kill(this.#record.assigned.id, 'SIGKILL');
+      await this.#ports.runtime.kill(this.assigned.id, 'SIGKILL');
       this.#killSent = true;
     },
     finish: (step) => this.#recordEnd(step.end),
     release: async () => {
-      const { id } = this.#record.assigned;
+      const { id } = this.assigned;
       // On a full disk it is the removal that makes room for the record.
-      const before = await this.#journalEnd().catch((error: unknown) => error);
+      const before = await this.#record.saveEnd().catch((error: unknown) => error);
       await this.#ports.runtime.remove(id);
       this.#container = { kind: 'absent' };
       await this.#ports.files.remove(id);
       await this.#ports.network.detach(id);
-      if (before !== undefined) await this.#journalEnd();
+      if (before !== undefined) await this.#record.saveEnd();
       this.#attachment = undefined;
     },
     forget: async () => {
-      const { id } = this.#record.assigned;
+      const { id } = this.assigned;
       await this.#ports.files.remove(id);
-      await this.#ports.journal.delete('tasks', id);
+      await this.#record.delete();
       this.#forgotten = true;
       this.#ports.onForgotten(id);
     },
@@ -186,7 +191,7 @@ export class TaskActor {
   };
 
   #ensureImage(): Promise<Image> {
-    return this.#ports.images.ensure(this.#record.assigned.template.image, {
+    return this.#ports.images.ensure(this.assigned.template.image, {
       signal: this.#signal(),
       onProgress: (progress) => {
         const now = this.#ports.clock.now().monoMs;
@@ -201,7 +206,7 @@ export class TaskActor {
   }
 
   async #create(): Promise<void> {
-    const task = this.#record.assigned;
+    const task = this.assigned;
     // Again, and quick where nothing is missing: after a reboot the record of an attachment is there and its namespace is not.
     const attachment = await this.#ports.network.attach(task.id);
     this.#attachment = attachment;
@@ -209,60 +214,44 @@ export class TaskActor {
     const files = await this.#ports.files.prepare(task, attachment);
     const spec = containerSpec(task, image, attachment, files);
     const stopSignal = image.config.stopSignal;
-    await this.#save({ address: attachment.address, ...(stopSignal === undefined ? {} : { stopSignal }) });
+    await this.#record.save({ address: attachment.address, ...(stopSignal === undefined ? {} : { stopSignal }) });
     await this.#ports.runtime.create(spec, this.#signal());
     this.#container = { kind: 'created' };
     this.#report('ready', {});
   }
 
   async #start(): Promise<void> {
-    await this.#save({ startRequested: true });
+    await this.#record.save({ startRequested: true });
     this.#report('starting', {});
-    const { startedAtMs } = await this.#ports.runtime.start(this.#record.assigned.id);
+    const { startedAtMs } = await this.#ports.runtime.start(this.assigned.id);
     // It may have ended before `start` returned.
     if (this.#observedKind() !== 'ended') this.#container = { kind: 'running' };
     this.#report('running', { startedAtMs });
     // The runtime's own record has it too: a full disk is no reason to give up a container that runs.
-    await this.#save({ startedAtMs }).catch((error: unknown) => {
-      this.#ports.logger.error(
-        { taskId: this.#record.assigned.id, error: describeError(error) },
-        'its start is not journaled',
-      );
+    await this.#record.save({ startedAtMs }).catch((error: unknown) => {
+      this.#ports.logger.error({ taskId: this.assigned.id, error: describeError(error) }, 'its start is not journaled');
     });
   }
 
   async #stop(): Promise<void> {
     // Journaled first: an agent that dies in between must not tell an ordered stop as a failure.
-    await this.#save({ stopSentAtMs: this.#nowMs() }).catch(() => undefined);
-    await this.#ports.runtime.kill(this.#record.assigned.id, this.#record.stopSignal ?? 'SIGTERM');
+    await this.#record.save({ stopSentAtMs: this.#nowMs() }).catch(() => undefined);
+    await this.#ports.runtime.kill(this.assigned.id, this.#record.current.stopSignal ?? 'SIGTERM');
   }
 
   async #recordEnd(end: TaskEnd): Promise<void> {
     const reason = end.state === 'failed' ? await this.#withLastOutput(end.reason) : end.reason;
     const full: TaskEnd = { ...end, ...(reason === undefined ? {} : { reason }) };
-    this.#record = { ...this.#record, end: full };
-    this.#endJournaled = false;
+    this.#record.setEnd(full);
     this.#report(full.state, endFields(full));
-    await this.#journalEnd();
-  }
-
-  /** The end is on disk before anything of the task is removed, wherever the disk has room. */
-  async #journalEnd(): Promise<void> {
-    if (this.#endJournaled) return;
-    await this.#ports.journal.put('tasks', this.#record.assigned.id, this.#record);
-    this.#endJournaled = true;
+    await this.#record.saveEnd();
   }
 
   /** The last line a failed container wrote usually says why. */
   async #withLastOutput(reason: string | undefined): Promise<string | undefined> {
-    const output = await this.#ports.runtime.lastOutput(this.#record.assigned.id).catch(() => '');
+    const output = await this.#ports.runtime.lastOutput(this.assigned.id).catch(() => '');
     const line = output.trimEnd().split('\n').at(-1)?.trim() ?? '';
     return line === '' ? reason : `${reason ?? 'failed'}; its last output: ${line}`;
-  }
-
-  async #save(change: Partial<TaskRecord>): Promise<void> {
-    this.#record = { ...this.#record, ...change };
-    await this.#ports.journal.put('tasks', this.#record.assigned.id, this.#record);
   }
 
   #report(state: TaskState, fields: Partial<TaskStatus>): void {
@@ -279,13 +268,14 @@ export class TaskActor {
   }
 
   #local(): LocalTask {
-    const { end, stopSentAtMs } = this.#record;
+    const { end, drainedAtMs, stopSentAtMs } = this.#record.current;
     return {
       imageReady: this.#image !== undefined,
       attached: this.#attachment !== undefined,
       container: this.#container,
       killSent: this.#killSent,
       ...(end === undefined ? {} : { end }),
+      ...(drainedAtMs === undefined ? {} : { drainedAtMs }),
       ...(stopSentAtMs === undefined ? {} : { stopSentAtMs }),
     };
   }

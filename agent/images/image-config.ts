@@ -1,5 +1,6 @@
 /** The image config (image-spec config.md): what a container is made from, and which layers the image has. */
 import { FrotaError } from '../../proto/base/errors.ts';
+import type { HealthCheck } from '../../proto/domain/health.ts';
 import { checkDigest } from '../../proto/oci/digest.ts';
 import { parseObject } from '../../proto/oci/manifest.ts';
 import type { Platform } from '../../proto/oci/platform.ts';
@@ -19,6 +20,8 @@ export function parseImageConfig(bytes: Uint8Array, where: string): ImageDescrip
   const config = objectOrEmpty(json.config, `${where}: config`);
   const variant = text(json.variant, `${where}: variant`);
   const stopSignal = text(config.StopSignal, `${where}: StopSignal`);
+  const shell = texts(config.Shell, `${where}: Shell`);
+  const healthCheck = healthCheckOf(config.Healthcheck, `${where}: Healthcheck`);
   return {
     config: {
       entrypoint: texts(config.Entrypoint, `${where}: Entrypoint`),
@@ -27,6 +30,8 @@ export function parseImageConfig(bytes: Uint8Array, where: string): ImageDescrip
       workingDir: text(config.WorkingDir, `${where}: WorkingDir`),
       user: text(config.User, `${where}: User`),
       ...(stopSignal === '' ? {} : { stopSignal }),
+      ...(healthCheck === undefined ? {} : { healthCheck }),
+      ...(shell.length === 0 ? {} : { shell }),
     },
     platform: {
       os: text(json.os, `${where}: os`),
@@ -37,6 +42,35 @@ export function parseImageConfig(bytes: Uint8Array, where: string): ImageDescrip
       checkDigest(id, `${where}: rootfs.diff_ids`),
     ),
   };
+}
+
+const nanosecondsPerMs = 1e6;
+
+/** As Docker writes it: durations in nanoseconds, 0 and empty for what the Dockerfile did not say. */
+function healthCheckOf(value: unknown, where: string): HealthCheck | undefined {
+  const json = objectOrEmpty(value, where);
+  const test = texts(json.Test, `${where}.Test`);
+  const retries = wholeNumber(json.Retries, `${where}.Retries`);
+  const check: HealthCheck = {
+    ...(test.length === 0 ? {} : { test }),
+    ...duration('intervalMs', json.Interval, `${where}.Interval`),
+    ...duration('timeoutMs', json.Timeout, `${where}.Timeout`),
+    ...duration('startPeriodMs', json.StartPeriod, `${where}.StartPeriod`),
+    ...duration('startIntervalMs', json.StartInterval, `${where}.StartInterval`),
+    ...(retries === 0 ? {} : { retries }),
+  };
+  return Object.keys(check).length === 0 ? undefined : check;
+}
+
+function duration(key: Exclude<keyof HealthCheck, 'test'>, value: unknown, where: string): HealthCheck {
+  const nanoseconds = wholeNumber(value, where);
+  return nanoseconds === 0 ? {} : { [key]: Math.max(1, Math.round(nanoseconds / nanosecondsPerMs)) };
+}
+
+function wholeNumber(value: unknown, where: string): number {
+  if (value === undefined || value === null) return 0;
+  if (typeof value === 'number' && Number.isInteger(value) && value >= 0) return value;
+  throw new FrotaError('corrupt', `${where} is not a whole number from 0 on`);
 }
 
 /** Absent and null are the same in configs that Go programs write. */

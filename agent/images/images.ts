@@ -1,4 +1,5 @@
 /** The images port: from a resolved reference to directories that an overlay mount can be made of. */
+import type { HealthCheck } from '../../proto/domain/health.ts';
 import type { ResolvedImage } from '../../proto/domain/service.ts';
 
 /** The parts of the OCI image config that a container is made from (image-spec config.md). */
@@ -10,6 +11,10 @@ export interface ImageConfig {
   readonly workingDir: string;
   readonly user: string;
   readonly stopSignal?: string;
+  /** Docker's addition to the specification, as its builders write it; fields that are 0 there are absent here. */
+  readonly healthCheck?: HealthCheck;
+  /** What runs a `CMD-SHELL` test; absent: `/bin/sh -c`. Docker's addition, too. */
+  readonly shell?: readonly string[];
 }
 
 export interface Image {

@@ -35,6 +35,8 @@ export interface LocalTask {
   readonly attached: boolean;
   readonly container: ObservedContainer;
   readonly end?: TaskEnd;
+  /** When it was first known to have left every name and port; wall time of this host. */
+  readonly drainedAtMs?: number;
   /** When the stop signal was sent; wall time of this host. */
   readonly stopSentAtMs?: number;
   readonly killSent?: boolean;
@@ -45,6 +47,8 @@ export type Step =
   | { readonly kind: 'attach' }
   | { readonly kind: 'create' }
   | { readonly kind: 'start' }
+  /** Records that it has left every name and port: from here the drain delay counts. */
+  | { readonly kind: 'note-drained' }
   | { readonly kind: 'stop' }
   | { readonly kind: 'kill' }
   /** Records how the task ended. */
@@ -60,6 +64,8 @@ export interface StepInput {
   /** Absent: the node is no longer to have this task. */
   readonly wanted: AssignedTask | undefined;
   readonly stopGracePeriodMs: number;
+  /** From the last name and port it left to its stop signal; 0 too if it never had any. */
+  readonly drainDelayMs: number;
   /** False until a controller has confirmed, since this agent started, what this node is to have: a stale journal starts nothing. */
   readonly mayStart: boolean;
   readonly nowMs: number;
@@ -73,11 +79,11 @@ export function nextStep(local: LocalTask, input: StepInput): Step {
   if (local.end !== undefined) return afterEnd(local, input);
   switch (local.container.kind) {
     case 'ended':
-      return { kind: 'finish', end: endOfContainer(local.container, local.stopSentAtMs !== undefined) };
+      return { kind: 'finish', end: endOfContainer(local.container, isLeaving(local, input)) };
     case 'vanished':
       return { kind: 'finish', end: vanished(input) };
     case 'running':
-      return wantRunning ? { kind: 'wait' } : stopping(local, input);
+      return wantRunning ? { kind: 'wait' } : leaving(local, input);
     case 'created':
     case 'absent':
       return wantRunning
@@ -94,13 +100,29 @@ function starting(local: LocalTask, input: StepInput): Step {
   return { kind: 'create' };
 }
 
-function stopping(local: LocalTask, input: StepInput): Step {
-  if (local.stopSentAtMs === undefined) return { kind: 'stop' };
+/** What ends by itself from here on ends because it was no longer wanted. One that nobody asks about is told as it ended. */
+const isLeaving = (local: LocalTask, { wanted }: StepInput): boolean =>
+  local.stopSentAtMs !== undefined || (wanted !== undefined && wanted.desired !== 'running');
+
+function leaving(local: LocalTask, input: StepInput): Step {
+  if (local.stopSentAtMs !== undefined) return stopping(local, local.stopSentAtMs, input);
+  // It may still be led to: it runs on until the controller knows that it is not.
+  if (input.wanted?.desired === 'draining') return { kind: 'wait' };
+  if (input.wanted === undefined || input.drainDelayMs === 0) return { kind: 'stop' };
+  if (local.drainedAtMs === undefined) return { kind: 'note-drained' };
+  const untilMs = endOf(local.drainedAtMs, input.drainDelayMs, input.nowMs);
+  return untilMs === undefined ? { kind: 'stop' } : { kind: 'wait', untilMs };
+}
+
+function stopping(local: LocalTask, stopSentAtMs: number, input: StepInput): Step {
   if (local.killSent === true) return { kind: 'wait' };
-  // A wall clock that stepped back must not prolong the grace period.
-  const elapsed = Math.max(0, input.nowMs - local.stopSentAtMs);
-  if (elapsed >= input.stopGracePeriodMs || input.nowMs < local.stopSentAtMs) return { kind: 'kill' };
-  return { kind: 'wait', untilMs: local.stopSentAtMs + input.stopGracePeriodMs };
+  const untilMs = endOf(stopSentAtMs, input.stopGracePeriodMs, input.nowMs);
+  return untilMs === undefined ? { kind: 'kill' } : { kind: 'wait', untilMs };
+}
+
+/** Undefined once it is over. A wall clock that stepped back must not prolong it. */
+function endOf(sinceMs: number, durationMs: number, nowMs: number): number | undefined {
+  return nowMs < sinceMs || nowMs - sinceMs >= durationMs ? undefined : sinceMs + durationMs;
 }
 
 function afterEnd(local: LocalTask, input: StepInput): Step {

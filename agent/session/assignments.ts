@@ -5,6 +5,7 @@
  */
 import { describeError, FrotaError } from '../../proto/base/errors.ts';
 import type { Logger } from '../../proto/base/log.ts';
+import type { HeldUnit } from '../../proto/codec/dispatch.ts';
 import type { AssignedTask, NetworkUnit, RevisedUnit, ServiceUnit, Unit } from '../../proto/domain/assignment.ts';
 import type { Journal } from '../state/journal.ts';
 
@@ -24,10 +25,12 @@ export interface Assignments {
   welcome(self: NodeSelf): Promise<void>;
   put(key: string, unit: RevisedUnit): Promise<void>;
   remove(key: string): Promise<void>;
-  held(): readonly { readonly key: string; readonly revision: string }[];
+  held(): readonly HeldUnit[];
   tasks(): readonly AssignedTask[] | undefined;
   network(): NetworkUnit | undefined;
   services(): readonly ServiceUnit[];
+  /** The same units by key and revision. */
+  heldServices(): readonly HeldUnit[];
 }
 
 export async function loadAssignments(journal: Journal, logger: Logger): Promise<Assignments> {
@@ -70,6 +73,8 @@ export async function loadAssignments(journal: Journal, logger: Logger): Promise
     held: () => [...units].map(([key, { revision }]) => ({ key, revision })),
     tasks: () => unitOf('tasks')?.tasks,
     network: () => unitOf('network'),
+    heldServices: () =>
+      [...units].flatMap(([key, { revision, unit }]) => (unit.kind === 'service' ? [{ key, revision }] : [])),
     services: () => [...units.values()].flatMap(({ unit }) => (unit.kind === 'service' ? [unit] : [])),
   };
 }

@@ -8,9 +8,10 @@ import { describeError } from '../../proto/base/errors.ts';
 import type { Clock } from '../../proto/base/clock.ts';
 import type { Logger } from '../../proto/base/log.ts';
 import { pause } from '../../proto/base/pause.ts';
-import type { AgentMessage, ControllerMessage, StatusReport, Welcome } from '../../proto/codec/dispatch.ts';
+import type { AgentMessage, ControllerMessage, HeldUnit, StatusReport, Welcome } from '../../proto/codec/dispatch.ts';
 import type { NodeFacts } from '../../proto/domain/node.ts';
 import type { TaskStatus } from '../../proto/domain/task.ts';
+import { AppliedUnits } from './applied-units.ts';
 import type { Assignments } from './assignments.ts';
 
 export interface DispatchStream {
@@ -39,6 +40,8 @@ export interface SessionPorts {
 export interface Session {
   /** A task's status changed; goes out with the next batch. */
   report(status: TaskStatus): void;
+  /** All service units that names, VIPs and ports follow from now on; what is news of it goes out at once. */
+  applied(units: readonly HeldUnit[]): void;
   readonly connected: boolean;
   close(): Promise<void>;
 }
@@ -51,6 +54,8 @@ const goodStreamMs = 5_000;
 const maxUnacknowledged = 8;
 /** Reports in one batch, so that a message stays far below the size limit of the transport. */
 const maxReportsPerBatch = 512;
+/** The same for units that are in force, each a key and a hash. */
+const maxUnitsPerMessage = 1_024;
 
 export function startSession(ports: SessionPorts): Session {
   return new AgentSession(ports);
@@ -61,6 +66,7 @@ class AgentSession implements Session {
   readonly #abort = new AbortController();
   /** By task id: what is to be told; only the latest counts. */
   readonly #dirty = new Map<string, TaskStatus>();
+  readonly #applied = new AppliedUnits();
   readonly #done: Promise<void>;
   /** The stream on which a controller has said welcome. */
   #stream: DispatchStream | undefined;
@@ -80,6 +86,11 @@ class AgentSession implements Session {
   report(status: TaskStatus): void {
     this.#dirty.set(status.taskId, status);
     // Gathers what else happens in this turn of the event loop into one batch.
+    setImmediate(() => void this.#flush());
+  }
+
+  applied(units: readonly HeldUnit[]): void {
+    this.#applied.set(units);
     setImmediate(() => void this.#flush());
   }
 
@@ -122,6 +133,7 @@ class AgentSession implements Session {
         await this.#welcome(opened, message);
         break;
       case 'unit':
+        this.#applied.expect(message.key);
         await assignments.put(message.key, message.unit);
         await this.#ports.onUnit(message.key);
         break;
@@ -144,6 +156,7 @@ class AgentSession implements Session {
     await this.#ports.assignments.welcome({ nodeId, nodeName, subnet, epoch, insecureRegistries });
     await this.#ports.onWelcome(message);
     for (const status of this.#ports.statuses()) this.#dirty.set(status.taskId, status);
+    this.#applied.reset();
     this.#unacknowledged = 0;
     this.#stream = opened;
     await this.#flush();
@@ -154,21 +167,36 @@ class AgentSession implements Session {
     if (this.#flushing) return;
     this.#flushing = true;
     try {
-      while (this.#stream !== undefined && this.#dirty.size > 0 && this.#unacknowledged < maxUnacknowledged) {
-        const batch = [...this.#dirty.values()].slice(0, maxReportsPerBatch);
-        for (const status of batch) this.#dirty.delete(status.taskId);
-        this.#sequence += 1;
-        this.#unacknowledged += 1;
-        const nowMs = this.#ports.clock.now().wallMs;
-        const reports = batch.map((status) => toReport(status, nowMs));
-        await this.#stream.send({ kind: 'statuses', sequence: this.#sequence, reports });
-      }
+      // Applied units first: a task somewhere may be waiting for them to be stopped.
+      while ((await this.#sendApplied()) || (await this.#sendStatuses()));
     } catch (error) {
-      // The stream is gone; the next one tells every status anew.
-      this.#ports.logger.debug({ error: describeError(error) }, 'statuses not sent');
+      // The stream is gone; the next one tells everything anew.
+      this.#ports.logger.debug({ error: describeError(error) }, 'reports not sent');
     } finally {
       this.#flushing = false;
     }
+  }
+
+  /** Whether there was anything. */
+  async #sendApplied(): Promise<boolean> {
+    if (this.#stream === undefined) return false;
+    const units = this.#applied.takeNews(maxUnitsPerMessage);
+    if (units.length === 0) return false;
+    await this.#stream.send({ kind: 'applied', units });
+    return true;
+  }
+
+  /** Whether there was anything that may be sent now. */
+  async #sendStatuses(): Promise<boolean> {
+    if (this.#stream === undefined || this.#dirty.size === 0 || this.#unacknowledged >= maxUnacknowledged) return false;
+    const batch = [...this.#dirty.values()].slice(0, maxReportsPerBatch);
+    for (const status of batch) this.#dirty.delete(status.taskId);
+    this.#sequence += 1;
+    this.#unacknowledged += 1;
+    const nowMs = this.#ports.clock.now().wallMs;
+    const reports = batch.map((status) => toReport(status, nowMs));
+    await this.#stream.send({ kind: 'statuses', sequence: this.#sequence, reports });
+    return true;
   }
 }
 

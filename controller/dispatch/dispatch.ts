@@ -3,21 +3,26 @@
  * encoded once per change and shared by all sessions.
  */
 import { describeError, FrotaError } from '../../proto/base/errors.ts';
-import type { Clock } from '../../proto/base/clock.ts';
+import type { Clock, MonoMs } from '../../proto/base/clock.ts';
 import type { Logger } from '../../proto/base/log.ts';
-import type { AgentMessage, ControllerMessage, StatusReport, Welcome } from '../../proto/codec/dispatch.ts';
+import type { AgentMessage, ControllerMessage, HeldUnit, StatusReport, Welcome } from '../../proto/codec/dispatch.ts';
 import { unitKey } from '../../proto/domain/assignment.ts';
 import type { RevisedUnit, Unit } from '../../proto/domain/assignment.ts';
-import type { NodeFacts } from '../../proto/domain/node.ts';
+import type { NodeFacts, NodeLiveness } from '../../proto/domain/node.ts';
 import type { TaskStatus } from '../../proto/domain/task.ts';
 import type { Snapshot } from '../plan/snapshot.ts';
+import { Drains, EndpointHistory } from './drains.ts';
 import { checkFacts, takeReports } from './intake.ts';
 import type { TimedReport } from './intake.ts';
+import { createMailbox } from './mailbox.ts';
+import type { Mailbox } from './mailbox.ts';
 import { unitsOf, unitsOfNode } from './units.ts';
 import type { UnitSet } from './units.ts';
 
 export interface DispatchPorts {
   readonly snapshot: () => Snapshot;
+  /** By node id. */
+  readonly liveness: () => ReadonlyMap<string, NodeLiveness>;
   readonly revise: (unit: Unit) => RevisedUnit;
   /** Durable when it resolves. */
   readonly storeStatuses: (statuses: readonly TaskStatus[]) => Promise<void>;
@@ -37,6 +42,10 @@ export interface Dispatch {
 
 interface Live {
   readonly nodeId: string;
+  /** By key the revision of what the agent has, or will have once it has read what was sent. */
+  readonly held: Map<string, string>;
+  /** By key the revision that the agent has said to be in force, since that unit was last sent to it. */
+  readonly applied: Map<string, string>;
   readonly wake: () => void;
   readonly end: () => void;
 }
@@ -44,7 +53,7 @@ interface Live {
 export function createDispatch(ports: DispatchPorts): Dispatch {
   // One session a node: a new one ends the one before, whose stream may be half dead.
   const sessions = new Map<string, Live>();
-  const units = sharedUnits(ports);
+  const units = sharedUnits(ports, (nodeId) => sessions.get(nodeId)?.applied);
 
   async function* serve(
     nodeId: string,
@@ -63,19 +72,23 @@ export function createDispatch(ports: DispatchPorts): Dispatch {
     checkFacts(first.value.facts);
     await ports.storeFacts({ ...first.value.facts, nodeId });
     const mailbox = createMailbox(signal);
-    const live: Live = { nodeId, wake: mailbox.wake, end: mailbox.end };
+    const held = new Map(first.value.held.map(({ key, revision }) => [key, revision]));
+    const live: Live = { nodeId, held, applied: new Map(), wake: mailbox.wake, end: mailbox.end };
     sessions.get(nodeId)?.end();
     sessions.set(nodeId, live);
     // Ends with the stream, never throws, and nothing waits for it: a session that was replaced must be able to end first.
-    void takeIn(ports, nodeId, messages, mailbox);
+    void takeIn(ports, nodeId, messages, mailbox, (applied) => {
+      noteApplied(live, applied);
+      const waiting = units.drains.waitingFor(new Set(applied.map(({ key }) => key)));
+      for (const waitingId of waiting) sessions.get(waitingId)?.wake();
+    });
     try {
       yield { kind: 'welcome', nodeId, nodeName: node.name, subnet: node.subnet, ...ports.welcome(nodeId) };
-      const held = new Map(first.value.held.map(({ key, revision }) => [key, revision]));
-      yield* units.difference(nodeId, held);
+      yield* units.difference(live);
       yield { kind: 'synced' };
-      while (await mailbox.next()) {
+      while (await mailbox.next(units.drains.dueInMs(nodeId))) {
         yield* mailbox.take();
-        yield* units.difference(nodeId, held);
+        yield* units.difference(live);
       }
     } finally {
       mailbox.end();
@@ -96,17 +109,24 @@ export function createDispatch(ports: DispatchPorts): Dispatch {
   };
 }
 
+/** Only of units it was sent: what else it says says nothing. */
+function noteApplied(live: Live, applied: readonly HeldUnit[]): void {
+  for (const { key, revision } of applied) if (live.held.has(key)) live.applied.set(key, revision);
+}
+
 /** Ends with the stream, and never throws. */
 async function takeIn(
   ports: DispatchPorts,
   nodeId: string,
   messages: AsyncIterator<AgentMessage>,
   mailbox: Mailbox,
+  onApplied: (units: readonly HeldUnit[]) => void,
 ): Promise<void> {
   try {
     for (;;) {
       const next = await messages.next();
       if (next.done === true) break;
+      if (next.value.kind === 'applied') onApplied(next.value.units);
       if (next.value.kind !== 'statuses') continue;
       await takeBatch(ports, nodeId, next.value.reports);
       mailbox.put({ kind: 'ack', sequence: next.value.sequence });
@@ -139,10 +159,13 @@ function timed({ sinceAgoMs, startedAgoMs, finishedAgoMs, ...status }: StatusRep
 }
 
 /** Units and revisions of the latest snapshot, made when first asked for after a change. */
-function sharedUnits(ports: DispatchPorts) {
+function sharedUnits(ports: DispatchPorts, applied: (nodeId: string) => ReadonlyMap<string, string> | undefined) {
   let current: UnitSet | undefined;
   // A unit that is equal as text keeps its revision: most changes touch few of a thousand services.
   const known = new Map<string, { text: string; revised: RevisedUnit }>();
+  const history = new EndpointHistory();
+  const now = (): MonoMs => ports.clock.now().monoMs;
+  const drains = new Drains({ now, liveness: ports.liveness, applied, history });
 
   function revised(owner: string, unit: Unit): RevisedUnit {
     const key = `${owner} ${unitKey(unit)}`;
@@ -151,80 +174,46 @@ function sharedUnits(ports: DispatchPorts) {
     if (before?.text === text) return before.revised;
     const next = ports.revise(unit);
     known.set(key, { text, revised: next });
+    history.add(unitKey(unit), next);
     return next;
   }
 
+  function latest(): UnitSet {
+    if (current !== undefined) return current;
+    current = unitsOf(ports.snapshot());
+    drains.follow(current);
+    history.keep(new Set([...current.services.values()].map(unitKey)));
+    return current;
+  }
+
   return {
+    drains,
     invalidate: () => {
       current = undefined;
       // Bounded by what exists: forget what no service or node stands for any more.
       const limit = 4 * (ports.snapshot().services.size + ports.snapshot().nodes.size) + 64;
       if (known.size > limit) known.clear();
     },
-    /** What the node lacks, then what it holds in vain; `held` is brought up to date on the way. */
-    *difference(nodeId: string, held: Map<string, string>): Iterable<ControllerMessage> {
-      current ??= unitsOf(ports.snapshot());
-      const wanted = unitsOfNode(current, nodeId);
+    /** What the node lacks, then what it holds in vain; what the session knows of it is brought up to date on the way. */
+    *difference({ nodeId, held, applied: inForce }: Live): Iterable<ControllerMessage> {
+      const wanted = unitsOfNode(latest(), nodeId);
       const keys = new Set(wanted.map(unitKey));
-      for (const unit of wanted) {
+      for (const each of wanted) {
+        const unit = each.kind === 'tasks' ? drains.tasksOf(nodeId, each) : each;
         const key = unitKey(unit);
         const next = revised(unit.kind === 'tasks' ? nodeId : '', unit);
         if (held.get(key) === next.revision) continue;
         held.set(key, next.revision);
+        // What was in force says nothing about what will be: the agent says it anew.
+        inForce.delete(key);
         yield { kind: 'unit', key, unit: next };
       }
       for (const key of [...held.keys()]) {
         if (keys.has(key)) continue;
         held.delete(key);
+        inForce.delete(key);
         yield { kind: 'removed', key };
       }
-    },
-  };
-}
-
-interface Mailbox {
-  put(message: ControllerMessage): void;
-  readonly wake: () => void;
-  readonly end: () => void;
-  /** Resolves true when there may be something to send, false when the session is over. */
-  next(): Promise<boolean>;
-  take(): readonly ControllerMessage[];
-}
-
-function createMailbox(signal: AbortSignal): Mailbox {
-  let waiting: ControllerMessage[] = [];
-  let woken = false;
-  let ended = signal.aborted;
-  let ring: () => void = () => undefined;
-  const end = (): void => {
-    ended = true;
-    ring();
-  };
-  const wake = (): void => {
-    woken = true;
-    ring();
-  };
-  signal.addEventListener('abort', end, { once: true });
-  return {
-    put: (message) => {
-      waiting.push(message);
-      wake();
-    },
-    wake,
-    end,
-    next: async () => {
-      if (!woken && !ended) {
-        await new Promise<void>((resolve) => {
-          ring = resolve;
-        });
-      }
-      woken = false;
-      return !ended;
-    },
-    take: () => {
-      const taken = waiting;
-      waiting = [];
-      return taken;
     },
   };
 }

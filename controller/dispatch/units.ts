@@ -7,11 +7,21 @@ import type {
   TasksUnit,
   Unit,
 } from '../../proto/domain/assignment.ts';
+import { serviceUnitKey } from '../../proto/domain/assignment.ts';
 import { serviceId } from '../../proto/domain/service.ts';
 import type { NetworkAttachment } from '../../proto/domain/stack-parts.ts';
 import { isEnded, taskState } from '../../proto/domain/task.ts';
 import type { Task, TaskStatus } from '../../proto/domain/task.ts';
 import type { Snapshot } from '../plan/snapshot.ts';
+
+/** A task that ran and is to stop: names, VIPs and ports may still lead to it somewhere. */
+export interface LeavingTask {
+  readonly id: string;
+  /** `stack/service`. */
+  readonly serviceId: string;
+  /** Of its service's unit. */
+  readonly unitKey: string;
+}
 
 /** All units of a snapshot: computed once a change, handed to every session. */
 export interface UnitSet {
@@ -22,6 +32,10 @@ export interface UnitSet {
   readonly tasks: ReadonlyMap<string, TasksUnit>;
   /** By node id: the stacks whose tasks it has. */
   readonly stacks: ReadonlyMap<string, ReadonlySet<string>>;
+  /** By node id. */
+  readonly leaving: ReadonlyMap<string, readonly LeavingTask[]>;
+  /** Ids of the nodes that have said where they are. */
+  readonly nodes: readonly string[];
 }
 
 export function unitsOf(snapshot: Snapshot): UnitSet {
@@ -29,6 +43,7 @@ export function unitsOf(snapshot: Snapshot): UnitSet {
   const stacks = new Map<string, Set<string>>();
   const endpoints = new Map<string, Endpoint[]>();
   const members = new Map<string, Endpoint[]>();
+  const leaving = new Map<string, LeavingTask[]>();
   const networks = declaredNetworks(snapshot);
   for (const { value: task } of snapshot.tasks.values()) {
     if (task.nodeId === undefined) continue;
@@ -40,9 +55,12 @@ export function unitsOf(snapshot: Snapshot): UnitSet {
       if (known === undefined) stacks.set(task.nodeId, new Set([task.stack]));
       else known.add(task.stack);
     }
+    const id = serviceId(task.stack, task.service);
+    if (assigned?.desired === 'shutdown' && hasServed(task, status)) {
+      append(leaving, task.nodeId, { id: task.id, serviceId: id, unitKey: serviceUnitKey(task.stack, task.service) });
+    }
     const member = memberOf(task, status);
     if (member === undefined) continue;
-    const id = serviceId(task.stack, task.service);
     append(members, id, member);
     if (serves(task, status)) append(endpoints, id, member);
     // A service that is going keeps its networks until its last task has ended.
@@ -59,15 +77,18 @@ export function unitsOf(snapshot: Snapshot): UnitSet {
     ),
     tasks: new Map([...tasks].map(([nodeId, list]) => [nodeId, { kind: 'tasks', tasks: sortById(list) }])),
     stacks,
+    leaving,
+    nodes: [...snapshot.facts.keys()].filter((nodeId) => snapshot.nodes.has(nodeId)),
   };
 }
 
-/** A node serves every published port, and the VIPs of the stacks it has tasks of. Order matters: tasks start last. */
+/** A node serves every published port, and the VIPs of the stacks it has tasks of. */
+export const needsService = (units: UnitSet, nodeId: string, service: ServiceUnit): boolean =>
+  service.ports.length > 0 || units.stacks.get(nodeId)?.has(service.stack) === true;
+
+/** Order matters: tasks start last. */
 export function unitsOfNode(units: UnitSet, nodeId: string): readonly Unit[] {
-  const stacks = units.stacks.get(nodeId);
-  const services = [...units.services.values()].filter(
-    (service) => service.ports.length > 0 || stacks?.has(service.stack) === true,
-  );
+  const services = [...units.services.values()].filter((service) => needsService(units, nodeId, service));
   return [units.network, ...services, units.tasks.get(nodeId) ?? { kind: 'tasks', tasks: [] }];
 }
 
@@ -90,6 +111,9 @@ function serves(task: Task, status: TaskStatus | undefined): boolean {
   if (task.desired !== 'running' || taskState(task, status) !== 'running') return false;
   return status?.health === 'none' || status?.health === 'healthy';
 }
+
+/** Something led to it once. What never came to run has nothing to leave. */
+const hasServed = (task: Task, status: TaskStatus | undefined): boolean => taskState(task, status) === 'running';
 
 const byTask = (endpoints: readonly Endpoint[] = []): readonly Endpoint[] =>
   [...endpoints].sort((a, b) => (a.taskId < b.taskId ? -1 : 1));

@@ -63,8 +63,10 @@ export type Unit = TasksUnit | ServiceUnit | NetworkUnit;
 
 /** Identity of a unit within what one node must have: `tasks`, `network`, `service:STACK/NAME`. */
 export function unitKey(unit: Unit): string {
-  return unit.kind === 'service' ? `service:${unit.stack}/${unit.name}` : unit.kind;
+  return unit.kind === 'service' ? serviceUnitKey(unit.stack, unit.name) : unit.kind;
 }
+
+export const serviceUnitKey = (stack: string, name: string): string => `service:${stack}/${name}`;
 
 /** A unit with the hash of its encoded bytes: equal revisions are equal contents, across controller restarts too. */
 export interface RevisedUnit {

@@ -34,7 +34,8 @@ function world(first: Snapshot) {
       heartbeatIntervalMs: 200,
       insecureRegistries: [],
     }),
-    clock: { now: () => ({ monoMs: monoMs(0), wallMs: wallMs(1_000) }) },
+    liveness: () => new Map(),
+    clock: { now: () => ({ monoMs: monoMs(performance.now()), wallMs: wallMs(1_000) }) },
     logger: silentLogger,
   };
   const dispatch = createDispatch(ports);

@@ -1,6 +1,8 @@
 import { describe, expect, it, vi } from 'vitest';
 import { NodeTasks } from '../../../agent/execute/node-tasks.ts';
+import type { TaskRecord } from '../../../agent/execute/ports.ts';
 import { FrotaError } from '../../../proto/base/errors.ts';
+import type { AssignedTask } from '../../../proto/domain/assignment.ts';
 import { assignedTask, fakeHost } from '../../fakes/agent-ports.ts';
 import type { FakeHost } from '../../fakes/agent-ports.ts';
 
@@ -95,6 +97,75 @@ describe('NodeTasks', () => {
     });
     const kills = host.calls.filter((call) => call.startsWith('kill'));
     expect(kills).toEqual(['kill SIGQUIT', 'kill SIGKILL']);
+    await tasks.close();
+  });
+
+  it('runs on while it is led to, then waits for its drain delay, then stops it', async () => {
+    const host = fakeHost();
+    const tasks = await started(host);
+    const { template } = assignedTask('a');
+    const withDelay = (desired: AssignedTask['desired']) =>
+      assignedTask('a', { desired, template: { ...template, drainDelayMs: 100 } });
+    await tasks.assign([withDelay('running')]);
+    await vi.waitFor(() => {
+      expect(lastState(host)).toBe('running');
+    });
+    await tasks.assign([withDelay('draining')]);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(host.calls).not.toContain('kill SIGQUIT');
+    const leftAtMs = performance.now();
+    await tasks.assign([withDelay('shutdown')]);
+    await vi.waitFor(() => {
+      expect(host.calls).toContain('kill SIGQUIT');
+    });
+    expect(performance.now() - leftAtMs).toBeGreaterThan(95);
+    expect(JSON.stringify(host.records.get('tasks/a'))).toContain('drainedAtMs');
+    await tasks.close();
+  });
+
+  it('keeps to the drain delay that an earlier agent began, and takes back no stop signal', async () => {
+    const host = fakeHost();
+    const { template } = assignedTask('a');
+    const slow = { ...template, drainDelayMs: 60_000, stopGracePeriodMs: 60_000 };
+    const withDelay = (desired: AssignedTask['desired']) => assignedTask('a', { desired, template: slow });
+    const first = await started(host);
+    await first.assign([withDelay('running')]);
+    await vi.waitFor(() => {
+      expect(lastState(host)).toBe('running');
+    });
+    await first.close();
+    const record = host.records.get('tasks/a') as TaskRecord;
+    host.records.set('tasks/a', { ...record, drainedAtMs: Date.now() - 60_000 });
+    const second = new NodeTasks(host.ports);
+    await second.adopt([withDelay('shutdown')]);
+    await vi.waitFor(() => {
+      expect(host.calls).toContain('kill SIGQUIT');
+    });
+    // A controller that started anew asks all nodes again.
+    await second.assign([withDelay('draining')]);
+    host.exit('a', 0);
+    await vi.waitFor(() => {
+      expect(second.statuses()[0]).toMatchObject({ state: 'shutdown', exitCode: 0 });
+    });
+    await second.close();
+  });
+
+  it('tells an end while it is draining as a shutdown, and starts nothing that is', async () => {
+    const host = fakeHost();
+    const tasks = await started(host);
+    await tasks.assign([assignedTask('a')]);
+    await vi.waitFor(() => {
+      expect(lastState(host)).toBe('running');
+    });
+    await tasks.assign([assignedTask('a', { desired: 'draining' }), assignedTask('b', { desired: 'draining' })]);
+    host.exit('a', 3);
+    await vi.waitFor(() => {
+      expect(tasks.statuses()).toMatchObject([
+        { taskId: 'a', state: 'shutdown', exitCode: 3 },
+        { taskId: 'b', state: 'shutdown' },
+      ]);
+    });
+    expect(host.calls.filter((call) => call === 'start')).toHaveLength(1);
     await tasks.close();
   });
 

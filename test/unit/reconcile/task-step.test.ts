@@ -29,6 +29,7 @@ const nothing: LocalTask = { imageReady: false, attached: false, container: { ki
 const input = (over: Partial<StepInput> = {}): StepInput => ({
   wanted: assigned('running'),
   stopGracePeriodMs: 10_000,
+  drainDelayMs: 0,
   mayStart: true,
   nowMs: 100_000,
   ...over,
@@ -49,6 +50,18 @@ describe('nextStep', () => {
     ['then SIGKILL', { ...nothing, container: { kind: 'running' }, stopSentAtMs: 90_000 }, { wanted: undefined }, { kind: 'kill' }],
     ['SIGKILL once', { ...nothing, container: { kind: 'running' }, stopSentAtMs: 90_000, killSent: true }, { wanted: undefined }, { kind: 'wait' }],
     ['a clock that stepped back does not prolong the grace', { ...nothing, container: { kind: 'running' }, stopSentAtMs: 200_000 }, { wanted: undefined }, { kind: 'kill' }],
+    ['one that is leaving its names and ports runs on', { ...nothing, attached: true, container: { kind: 'running' } }, { wanted: assigned('draining') }, { kind: 'wait' }],
+    ['also with a drain delay, which has not begun', { ...nothing, container: { kind: 'running' } }, { wanted: assigned('draining'), drainDelayMs: 5_000 }, { kind: 'wait' }],
+    ['once it has left them: when that was is noted first', { ...nothing, container: { kind: 'running' } }, { wanted: assigned('shutdown'), drainDelayMs: 5_000 }, { kind: 'note-drained' }],
+    ['then the drain delay', { ...nothing, container: { kind: 'running' }, drainedAtMs: 98_000 }, { wanted: assigned('shutdown'), drainDelayMs: 5_000 }, { kind: 'wait', untilMs: 103_000 }],
+    ['then the stop signal', { ...nothing, container: { kind: 'running' }, drainedAtMs: 95_000 }, { wanted: assigned('shutdown'), drainDelayMs: 5_000 }, { kind: 'stop' }],
+    ['a clock that stepped back does not prolong the drain delay', { ...nothing, container: { kind: 'running' }, drainedAtMs: 200_000 }, { wanted: assigned('shutdown'), drainDelayMs: 5_000 }, { kind: 'stop' }],
+    ['a controller that started anew and says draining again does not restart the delay', { ...nothing, container: { kind: 'running' }, drainedAtMs: 98_000 }, { wanted: assigned('draining'), drainDelayMs: 5_000 }, { kind: 'wait' }],
+    ['nor take back a stop signal', { ...nothing, container: { kind: 'running' }, stopSentAtMs: 95_000 }, { wanted: assigned('draining') }, { kind: 'wait', untilMs: 105_000 }],
+    ['what the node is not to have at all waits for no drain', { ...nothing, container: { kind: 'running' } }, { wanted: undefined, drainDelayMs: 5_000 }, { kind: 'stop' }],
+    ['an end while it leaves is a shutdown', { ...nothing, container: ended }, { wanted: assigned('draining') }, { kind: 'finish', end: { state: 'shutdown', exitCode: 3, finishedAtMs: 99_000 } }],
+    ['also before the stop signal', { ...nothing, container: ended, drainedAtMs: 98_000 }, { wanted: assigned('shutdown'), drainDelayMs: 5_000 }, { kind: 'finish', end: { state: 'shutdown', exitCode: 3, finishedAtMs: 99_000 } }],
+    ['what is leaving and has not started never will', { ...nothing, attached: true, container: { kind: 'created' } }, { wanted: assigned('draining') }, { kind: 'finish', end: { state: 'shutdown', finishedAtMs: 100_000 } }],
     ['never started and no longer wanted', nothing, { wanted: assigned('shutdown') }, { kind: 'finish', end: { state: 'shutdown', finishedAtMs: 100_000 } }],
     ['a failed exit', { ...nothing, attached: true, container: ended }, {}, { kind: 'finish', end: { state: 'failed', exitCode: 3, finishedAtMs: 99_000, reason: 'exited with code 3' } }],
     ['an exit after the stop signal is a shutdown', { ...nothing, container: ended, stopSentAtMs: 98_000 }, {}, { kind: 'finish', end: { state: 'shutdown', exitCode: 3, finishedAtMs: 99_000 } }],
@@ -65,6 +78,31 @@ describe('nextStep', () => {
     const step = nextStep({ ...nothing, container: { kind: 'vanished' } }, input());
     expect(step).toMatchObject({ kind: 'finish', end: { state: 'failed' } });
   });
+
+  it('sends the stop signal at the end of the drain delay, never before it and never twice, however the clock steps', () => {
+    const step = fc.record({ passesMs: fc.integer({ min: 0, max: 4_000 }), jumpsMs: fc.constantFrom(0, 0, 0, -60_000) });
+    fc.assert(
+      fc.property(fc.array(step, { minLength: 8, maxLength: 20 }), fc.integer({ min: 1, max: 6_000 }), (steps, drainDelayMs) => {
+        let local: LocalTask = { ...nothing, attached: true, container: { kind: 'running' } };
+        let [nowMs, passedMs, stops, jumped] = [1_000_000, 0, 0, false];
+        for (const { passesMs, jumpsMs } of steps) {
+          const next = nextStep(local, input({ wanted: assigned('shutdown'), drainDelayMs, nowMs }));
+          if (next.kind === 'note-drained') local = { ...local, drainedAtMs: nowMs };
+          if (next.kind === 'stop') {
+            stops += 1;
+            if (!jumped) expect(passedMs).toBeGreaterThanOrEqual(drainDelayMs);
+            local = { ...local, stopSentAtMs: nowMs };
+          }
+          if (next.kind === 'kill') break;
+          passedMs += passesMs;
+          jumped ||= jumpsMs !== 0;
+          nowMs += passesMs + jumpsMs;
+        }
+        expect(stops).toBeLessThanOrEqual(1);
+        if (passedMs > 2 * drainDelayMs + 8_000) expect(stops).toBe(1);
+      }),
+    );
+  }); // prettier-ignore
 
   it('leads from anywhere to forgetting once a task is not wanted, and starts nothing on the way', () => {
     const containers = fc.constantFrom<ObservedContainer>({ kind: 'absent' }, { kind: 'created' }, { kind: 'running' }, { kind: 'vanished' }, ended); // prettier-ignore

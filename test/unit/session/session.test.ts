@@ -99,6 +99,48 @@ describe('session', () => {
     await session.close();
   });
 
+  it('says what is in force once, again after the same unit was sent again, and all of it on a new stream', async () => {
+    const controller = fakeController();
+    const session = startSession(ports(controller, { statuses: () => [] }));
+    const applied = (stream = controller.streams[0]) =>
+      stream?.sent.flatMap((message) => (message.kind === 'applied' ? [message.units.map(({ key, revision }) => `${key}=${revision}`)] : [])); // prettier-ignore
+    const unit = { kind: 'service', stack: 'a', name: 'b', vip: '10.80.0.1', ports: [], endpoints: [], members: [], networks: [] } as const; // prettier-ignore
+    const inForce = (...revisions: string[]) => {
+      session.applied(revisions.map((revision, index) => ({ key: `service:a/${String(index)}`, revision })));
+    };
+    await vi.waitFor(() => {
+      expect(controller.streams).toHaveLength(1);
+    });
+    // Before there is anybody to tell.
+    inForce('r1', 'x');
+    controller.streams[0]?.say.push(welcome(1));
+    await vi.waitFor(() => {
+      expect(applied()).toEqual([['service:a/0=r1', 'service:a/1=x']]);
+    });
+    inForce('r1', 'x');
+    inForce('r2', 'x');
+    await vi.waitFor(() => {
+      expect(applied()?.slice(1)).toEqual([['service:a/0=r2']]);
+    });
+    controller.streams[0]?.say.push({ kind: 'unit', key: 'service:a/0', unit: { revision: 'r2', unit } });
+    await vi.waitFor(() => {
+      expect(assignments.heldServices()).toEqual([{ key: 'service:a/0', revision: 'r2' }]);
+    });
+    inForce('r2', 'x');
+    await vi.waitFor(() => {
+      expect(applied()?.slice(2)).toEqual([['service:a/0=r2']]);
+    });
+    controller.streams[0]?.say.close();
+    await vi.waitFor(() => {
+      expect(controller.streams).toHaveLength(2);
+    });
+    controller.streams[1]?.say.push(welcome(1));
+    await vi.waitFor(() => {
+      expect(applied(controller.streams[1])).toEqual([['service:a/0=r2', 'service:a/1=x']]);
+    });
+    await session.close();
+  });
+
   it('follows orders on a full disk, once, on one stream', async () => {
     const broken: Journal = {
       put: () => Promise.reject(new FrotaError('exhausted', 'the disk is full')),

@@ -1,0 +1,42 @@
+/** A task's record as its actor has it in memory and as the journal has it, and when the two may differ. */
+import type { Journal } from '../state/journal.ts';
+import type { TaskEnd } from '../reconcile/task-step.ts';
+import type { TaskRecord } from './ports.ts';
+
+export class JournaledRecord {
+  readonly #journal: Journal;
+  #record: TaskRecord;
+  #endJournaled = true;
+
+  constructor(journal: Journal, record: TaskRecord) {
+    this.#journal = journal;
+    this.#record = record;
+  }
+
+  get current(): TaskRecord {
+    return this.#record;
+  }
+
+  /** Durable when it resolves; known here at once, whatever becomes of the disk. */
+  async save(change: Partial<TaskRecord>): Promise<void> {
+    this.#record = { ...this.#record, ...change };
+    await this.#journal.put('tasks', this.#record.assigned.id, this.#record);
+  }
+
+  /** Not yet durable: `saveEnd` is. */
+  setEnd(end: TaskEnd): void {
+    this.#record = { ...this.#record, end };
+    this.#endJournaled = false;
+  }
+
+  /** The end is on disk before anything of the task is removed, wherever the disk has room. */
+  async saveEnd(): Promise<void> {
+    if (this.#endJournaled) return;
+    await this.save({});
+    this.#endJournaled = true;
+  }
+
+  async delete(): Promise<void> {
+    await this.#journal.delete('tasks', this.#record.assigned.id);
+  }
+}

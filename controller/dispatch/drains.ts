@@ -1,0 +1,129 @@
+/**
+ * A task that stops first leaves every name and port: it is `draining` for its node until each reachable node that leads to it
+ * has said that it no longer does, `drainConfirmWithinMs` at the longest, and is told to stop then. In memory only: a
+ * controller that starts anew begins with all of them again, and an agent takes back no stop signal.
+ */
+import type { MonoMs } from '../../proto/base/clock.ts';
+import type { RevisedUnit, TasksUnit } from '../../proto/domain/assignment.ts';
+import type { NodeLiveness } from '../../proto/domain/node.ts';
+import { needsService } from './units.ts';
+import type { LeavingTask, UnitSet } from './units.ts';
+
+/** Longest wait for the nodes' word; they take some ten milliseconds. Swarm waits for nobody, Kubernetes' users sleep for seconds. */
+export const drainConfirmWithinMs = 1_000;
+/** Of one service unit. An agent is rarely more than one behind; of an older one nothing is known, so it is waited for. */
+const revisionsRemembered = 4;
+
+/** Per service unit's key: the tasks that each of its latest revisions leads to. */
+export class EndpointHistory {
+  readonly #byKey = new Map<string, Map<string, ReadonlySet<string>>>();
+
+  add(key: string, { revision, unit }: RevisedUnit): void {
+    if (unit.kind !== 'service') return;
+    const revisions = this.#byKey.get(key) ?? new Map<string, ReadonlySet<string>>();
+    this.#byKey.set(key, revisions);
+    revisions.delete(revision);
+    revisions.set(revision, new Set(unit.endpoints.map(({ taskId }) => taskId)));
+    const [oldest] = revisions.keys();
+    if (revisions.size > revisionsRemembered && oldest !== undefined) revisions.delete(oldest);
+  }
+
+  /** Undefined: nobody here knows. */
+  leadsTo(key: string, revision: string, taskId: string): boolean | undefined {
+    return this.#byKey.get(key)?.get(revision)?.has(taskId);
+  }
+
+  /** Forgets the units that no service stands for any more. */
+  keep(keys: ReadonlySet<string>): void {
+    for (const key of this.#byKey.keys()) if (!keys.has(key)) this.#byKey.delete(key);
+  }
+}
+
+export interface DrainPorts {
+  readonly now: () => MonoMs;
+  readonly liveness: () => ReadonlyMap<string, NodeLiveness>;
+  /** By unit key the revision that a node's agent has said to be in force; undefined: the node has no session. */
+  readonly applied: (nodeId: string) => ReadonlyMap<string, string> | undefined;
+  readonly history: EndpointHistory;
+}
+
+export class Drains {
+  readonly #ports: DrainPorts;
+  /** By task id. */
+  readonly #begunAtMs = new Map<string, MonoMs>();
+  /** Tasks that are led to no more; there is no way back. */
+  readonly #done = new Set<string>();
+  #units: UnitSet | undefined;
+
+  constructor(ports: DrainPorts) {
+    this.#ports = ports;
+  }
+
+  /** The units of a new snapshot: what began to leave in it counts from now. */
+  follow(units: UnitSet): void {
+    this.#units = units;
+    const ids = new Set<string>();
+    const nowMs = this.#ports.now();
+    for (const tasks of units.leaving.values()) {
+      for (const { id } of tasks) {
+        ids.add(id);
+        if (!this.#begunAtMs.has(id)) this.#begunAtMs.set(id, nowMs);
+      }
+    }
+    for (const id of this.#begunAtMs.keys()) if (!ids.has(id)) this.#begunAtMs.delete(id);
+    for (const id of this.#done) if (!ids.has(id)) this.#done.delete(id);
+  }
+
+  /** The node's tasks as it is to have them now. */
+  tasksOf(nodeId: string, unit: TasksUnit): TasksUnit {
+    const draining = new Set<string>();
+    for (const task of this.#waiting(nodeId)) {
+      if (this.#dueInMs(task) > 0 && !this.#hasLeft(task)) draining.add(task.id);
+      else this.#done.add(task.id);
+    }
+    if (draining.size === 0) return unit;
+    return {
+      kind: 'tasks',
+      tasks: unit.tasks.map((task) => (draining.has(task.id) ? { ...task, desired: 'draining' } : task)),
+    };
+  }
+
+  /** When `tasksOf` is to be asked again though nobody says anything; undefined: none of the node's tasks waits. */
+  dueInMs(nodeId: string): number | undefined {
+    const dues = this.#waiting(nodeId).map((task) => this.#dueInMs(task));
+    return dues.length === 0 ? undefined : Math.max(0, Math.min(...dues));
+  }
+
+  /** Nodes with tasks that may have been waiting for a word about one of these units. */
+  waitingFor(keys: ReadonlySet<string>): readonly string[] {
+    const leaving = [...(this.#units?.leaving ?? [])];
+    return leaving.flatMap(([nodeId, tasks]) =>
+      tasks.some((task) => keys.has(task.unitKey) && !this.#done.has(task.id)) ? [nodeId] : [],
+    );
+  }
+
+  /** Those that the node has not been told to stop. */
+  #waiting(nodeId: string): readonly LeavingTask[] {
+    return (this.#units?.leaving.get(nodeId) ?? []).filter(({ id }) => !this.#done.has(id));
+  }
+
+  #dueInMs({ id }: LeavingTask): number {
+    const nowMs = this.#ports.now();
+    return (this.#begunAtMs.get(id) ?? nowMs) + drainConfirmWithinMs - nowMs;
+  }
+
+  #hasLeft(task: LeavingTask): boolean {
+    const units = this.#units;
+    const service = units?.services.get(task.serviceId);
+    if (units === undefined || service === undefined) return true;
+    return units.nodes.every((nodeId) => {
+      if (!needsService(units, nodeId, service)) return true;
+      const state = this.#ports.liveness().get(nodeId)?.state;
+      // Nobody is there who could answer.
+      if (state === 'down' || state === 'unreachable') return true;
+      // Without a session it serves what it last held: it is waited for as long as it may be about to come back.
+      const revision = this.#ports.applied(nodeId)?.get(task.unitKey);
+      return revision !== undefined && this.#ports.history.leadsTo(task.unitKey, revision, task.id) === false;
+    });
+  }
+}
