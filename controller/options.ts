@@ -14,6 +14,8 @@ export interface ControllerOptions {
   readonly containerPool: string;
   readonly vipPool: string;
   readonly insecureRegistry: readonly string[];
+  /** Absent: the systemd credential `frota-key`, else `secrets.key` in the data folder. */
+  readonly keyFile?: string;
   readonly logLevel: string;
 }
 
@@ -56,6 +58,10 @@ export function controllerCommand(version: string, act: (options: ControllerOpti
       'registry that may be asked over plain HTTP; may be repeated',
       collect,
       [],
+    )
+    .option(
+      '--key-file <file>',
+      'key that secrets are sealed with in the store (default: the systemd credential frota-key, else DATA/secrets.key, made at the first start)',
     )
     .option('--log-level <level>', 'debug, info, warn or error', 'info')
     .addHelpText(

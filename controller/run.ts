@@ -16,7 +16,7 @@ import { resolveDigest } from '../proto/oci/resolve.ts';
 import { parseAddress } from '../proto/rpc/client.ts';
 import { createServer } from '../proto/rpc/server.ts';
 import type { RpcServer } from '../proto/rpc/server.ts';
-import { dispatchService, joinService } from '../proto/rpc/service.ts';
+import { joinService } from '../proto/rpc/service.ts';
 import { createControl } from './api/control.ts';
 import type { Control } from './api/control.ts';
 import { joinNode } from './api/join.ts';
@@ -33,14 +33,19 @@ import { ensureAdminContext } from './security/admin-context.ts';
 import { loadOrCreateAuthority } from './security/authority.ts';
 import type { Authority } from './security/authority.ts';
 import { livenessKey } from './security/liveness-keys.ts';
-import { requireRole } from './security/roles.ts';
+import { createSealer } from './security/sealing.ts';
+import type { Sealer } from './security/sealing.ts';
+import { loadSecretsKey } from './security/secrets-key.ts';
 import { deleteExpiredTokens, issueToken, redemption } from './security/tokens.ts';
 import { addControl } from './serve-control.ts';
+import { addDispatch } from './serve-dispatch.ts';
 import { takeLeadership } from './store/cluster-record.ts';
 import type { Leadership } from './store/cluster-record.ts';
+import { contentTransactions, readContent } from './store/contents.ts';
 import { openEmbeddedStore } from './store/embedded/embedded-store.ts';
 import { startMirror } from './store/mirror.ts';
 import type { Mirror } from './store/mirror.ts';
+import { adoptSealingKey, hasSealedRecords } from './store/sealed-records.ts';
 import { createRecords } from './store/write-records.ts';
 import type { Records } from './store/write-records.ts';
 import type { Store } from './store/store.ts';
@@ -63,6 +68,7 @@ interface Core {
   readonly leadership: Leadership;
   readonly mirror: Mirror;
   readonly records: Records;
+  readonly sealer: Sealer;
   readonly judge: LivenessJudge;
   readonly loop: ControlLoop;
 }
@@ -99,6 +105,7 @@ async function startCore(
   const authority = await loadOrCreateAuthority(join(options.data, 'authority'), clock.now().wallMs);
   const store = openEmbeddedStore(join(options.data, 'store'));
   stops.push(() => store.close());
+  const sealer = await openSealer(options, store, logger);
   const leadership = await takeLeadership(store, {
     id: newId(),
     containerPool: options.containerPool,
@@ -128,7 +135,21 @@ async function startCore(
     logger,
   });
   stops.push(() => loop.close());
-  return { options, logger, authority, store, leadership, mirror, records, judge, loop };
+  return { options, logger, authority, store, leadership, mirror, records, sealer, judge, loop };
+}
+
+/** Before this controller leads: without the key of what is stored it must not decide anything. */
+async function openSealer(options: ControllerOptions, store: Store, logger: Logger): Promise<Sealer> {
+  const { key, path } = await loadSecretsKey({
+    keyFile: options.keyFile,
+    credentialsFolder: process.env['CREDENTIALS_DIRECTORY'],
+    dataFolder: options.data,
+    inUse: await hasSealedRecords(store),
+    logger,
+  });
+  const sealer = createSealer(key);
+  await adoptSealingKey(store, sealer.fingerprint, path);
+  return sealer;
 }
 
 /** A stack that can't be read looks like one that was removed: better nothing is decided until somebody has looked. */
@@ -208,16 +229,12 @@ async function startServers(core: Core, stops: (() => Promise<void> | void)[]): 
 
   addJoin(joinServer, core, addresses);
   addControl(controlServer, createControlService(core, addresses));
-  controlServer.add(dispatchService, {
-    session: (incoming, context) =>
-      dispatch.serve(requireRole(context.peer, 'node').commonName, incoming, context.signal),
-    renewCertificate: async ({ certificateRequest }, context) => {
-      const nodeId = requireRole(context.peer, 'node').commonName;
-      if (!mirror.snapshot().nodes.has(nodeId))
-        throw new FrotaError('forbidden', 'this node is no longer part of the cluster');
-      const certificate = await authority.signNode(certificateRequest, nodeId, clock.now().wallMs);
-      return { certificate, caCertificate: authority.certificate };
-    },
+  addDispatch(controlServer, {
+    dispatch,
+    authority,
+    snapshot: () => mirror.snapshot(),
+    readContent: (id) => readContent(core.store, core.sealer, id),
+    clock,
   });
   stops.push(
     () => joinServer.close(),
@@ -264,7 +281,7 @@ function addJoin(server: RpcServer, core: Core, addresses: Addresses): void {
 }
 
 function createControlService(core: Core, addresses: Addresses): Control {
-  const { options, mirror, judge, loop, authority, store, leadership, records } = core;
+  const { options, mirror, judge, loop, authority, store, leadership, records, sealer } = core;
   const registry = createRegistryClient({
     insecureRegistries: options.insecureRegistry,
     retry: { ...defaultRetryPolicy, ...resolveRetries },
@@ -286,6 +303,10 @@ function createControlService(core: Core, addresses: Addresses): Control {
       return resolveDigest(registry, reference, { signal: bounded, ...(platform === undefined ? {} : { platform }) });
     },
     putStack: (name, stack, modRevision) => records.putStack(name, stack, modRevision),
+    contentId: (content) => sealer.contentId(content),
+    putContents: async (contents) => {
+      await records.write(contentTransactions(contents, sealer, clock.now().wallMs));
+    },
     createToken: async (ttlMs) => {
       const { token, record } = await issueToken(store, authority.digest, clock.now().wallMs, ttlMs);
       return { token, expiresAtMs: record.expiresAtMs };

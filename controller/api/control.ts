@@ -46,7 +46,7 @@ export function createControl(ports: ControlPorts) {
 
   return {
     apply: async (request: wire.ApplyRequest, caller: Caller): Promise<wire.ApplyReply> => {
-      const result = await applyStack(ports, request.spec, caller.name, caller.signal);
+      const result = await applyStack(ports, request.spec, caller.name, caller.signal, request.contents);
       await ports.passed();
       return result;
     },

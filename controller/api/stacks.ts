@@ -4,11 +4,13 @@ import { FrotaError } from '../../proto/base/errors.ts';
 import type { Problem } from '../../proto/base/errors.ts';
 import type { ApplyReply } from '../../proto/codec/control.ts';
 import type { Clock } from '../../proto/base/clock.ts';
+import type { Content } from '../../proto/domain/content.ts';
 import type { ResolvedImage, ServiceSpec, Stack, StackSpec } from '../../proto/domain/service.ts';
 import { validateStackSpec } from '../../proto/domain/validate.ts';
 import { portConflicts } from '../network/port-conflicts.ts';
 import { canonicalJson } from '../plan/canonical-json.ts';
 import type { Snapshot, Stored } from '../plan/snapshot.ts';
+import { fillContents } from './contents.ts';
 
 export interface StackPorts {
   readonly snapshot: () => Snapshot;
@@ -19,6 +21,10 @@ export interface StackPorts {
    * shows it. False: somebody else was first.
    */
   readonly putStack: (name: string, stack: Stack | undefined, modRevision: number) => Promise<boolean>;
+  /** Identity of a config's or secret's content; a secret's does not betray it. */
+  readonly contentId: (content: Content) => string;
+  /** By id. Durable when it resolves; those that are there already count as new again. */
+  readonly putContents: (contents: ReadonlyMap<string, Content>) => Promise<void>;
   readonly clock: Clock;
 }
 
@@ -35,26 +41,34 @@ export interface ScaleResult extends ScaleRequest {
 /** Two people who write the same stack at the same instant: after this many rounds the later one is told. */
 const maxScaleRounds = 5;
 
-/** Tags are resolved to digests before anything is written; a stack is accepted whole or not at all. */
+/**
+ * Tags are resolved to digests before anything is written; configs and secrets are written before the stack that refers to
+ * them; a stack is accepted whole or not at all.
+ */
 export async function applyStack(
   ports: StackPorts,
   declared: StackSpec,
   by: string,
   signal: AbortSignal,
+  sent: readonly Content[] = [],
 ): Promise<ApplyReply> {
-  refuseProblems(declared.name, validateStackSpec(declared));
   const snapshot = ports.snapshot();
+  const current = snapshot.stacks.get(declared.name);
+  const isStored = (id: string): boolean => snapshot.contents.has(id);
+  const filled = fillContents(declared, { sent, current: current?.value.spec, isStored, idOf: ports.contentId });
+  refuseProblems(declared.name, [...validateStackSpec(declared), ...filled.problems]);
   const services = [...snapshot.services.values()].map(({ value }) => value);
   refuseProblems(declared.name, portConflicts(declared, otherSpecs(snapshot, declared.name), services));
-  const current = snapshot.stacks.get(declared.name);
-  const spec = await resolveImages(ports, declared, signal);
+  const spec = await resolveImages(ports, filled.spec, signal);
   // Again, for what has become of it: digests have been filled in, and others may have applied meanwhile.
   refuseProblems(declared.name, validateStackSpec(spec));
   const later = ports.snapshot();
   const held = [...later.services.values()].map(({ value }) => value);
   refuseProblems(declared.name, portConflicts(spec, otherSpecs(later, declared.name), held));
   const result = compareSpecs(current?.value.spec, spec);
-  if (current !== undefined && !result.changed) return { ...result, version: current.value.version };
+  const allStored = [...filled.contents.keys()].every(isStored);
+  if (current !== undefined && !result.changed && allStored) return { ...result, version: current.value.version };
+  await ports.putContents(filled.contents);
   const version = (current?.value.version ?? 0) + 1;
   const appliedAtMs = ports.clock.now().wallMs;
   const stack: Stack = { spec, version, declaredVersion: version, appliedAtMs, appliedBy: by };

@@ -92,6 +92,14 @@ export function unitsOfNode(units: UnitSet, nodeId: string): readonly Unit[] {
   return [units.network, ...services, units.tasks.get(nodeId) ?? { kind: 'tasks', tasks: [] }];
 }
 
+/** What one node is to have now: as in its unit of tasks, which it may not have been sent yet. */
+export function assignedTasksOf(snapshot: Snapshot, nodeId: string): readonly AssignedTask[] {
+  return [...snapshot.tasks.values()].flatMap(({ value: task }) => {
+    if (task.nodeId !== nodeId) return [];
+    return assignedTask(task, snapshot.statuses.get(task.id)) ?? [];
+  });
+}
+
 /** A node keeps a task until it has ended there; one whose node was given up is no longer the node's to have. */
 function assignedTask(task: Task, status: TaskStatus | undefined): AssignedTask | undefined {
   if (task.orphaned === true || task.desired === 'remove') return undefined;

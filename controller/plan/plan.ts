@@ -5,6 +5,7 @@ import { openDraft } from './draft.ts';
 import { judgeNodes } from './judge-nodes.ts';
 import { placeTasks } from './place-tasks.ts';
 import { reap } from './reap.ts';
+import { unusedContents } from './reap-contents.ts';
 import { reconcileServices } from './reconcile-service.ts';
 import { updateServices } from './rolling-update.ts';
 import type { Plan, PlanInput, Snapshot } from './snapshot.ts';
@@ -23,6 +24,7 @@ export function plan(snapshot: Snapshot, input: PlanInput): Plan {
   updateServices(draft);
   reap(draft);
   dropServices(draft);
+  const changes = [...changesOf(draft), ...unusedContents(draft)];
   const { reasons, problems, wakeAtMs } = draft;
-  return { changes: changesOf(draft), reasons, problems, ...(wakeAtMs === undefined ? {} : { wakeAtMs }) };
+  return { changes, reasons, problems, ...(wakeAtMs === undefined ? {} : { wakeAtMs }) };
 }

@@ -1,6 +1,7 @@
 /** What the plan sees and what it answers. Plain data both ways: the loop reads, the plan decides, the store decides who wins. */
 import type { Now } from '../../proto/base/clock.ts';
 import type { Problem } from '../../proto/base/errors.ts';
+import type { ContentFacts } from '../../proto/domain/content.ts';
 import type { Node, NodeFacts, NodeLiveness } from '../../proto/domain/node.ts';
 import type { Service, Stack } from '../../proto/domain/service.ts';
 import type { Task, TaskStatus } from '../../proto/domain/task.ts';
@@ -28,6 +29,8 @@ export interface Snapshot {
   readonly nodes: ReadonlyMap<string, Stored<Node>>;
   /** By node id. A node that never said hello has none and takes no tasks. */
   readonly facts: ReadonlyMap<string, NodeFacts>;
+  /** By id: configs and secrets that are stored, without their bytes. */
+  readonly contents: ReadonlyMap<string, Stored<ContentFacts>>;
 }
 
 /** Everything the plan needs besides the snapshot; it reads no clock and draws no number itself. */
@@ -56,7 +59,8 @@ export type Change =
       readonly node?: { readonly id: string; readonly modRevision: number };
     }
   /** Deletes the task's record and its status. */
-  | { readonly kind: 'delete-task'; readonly id: string; readonly modRevision: number };
+  | { readonly kind: 'delete-task'; readonly id: string; readonly modRevision: number }
+  | { readonly kind: 'delete-content'; readonly id: string; readonly modRevision: number };
 
 export interface Plan {
   readonly changes: readonly Change[];

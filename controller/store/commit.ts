@@ -3,7 +3,7 @@ import { unreachable } from '../../proto/base/assert.ts';
 import { encodeService, encodeTask } from '../../proto/codec/records.ts';
 import { serviceId } from '../../proto/domain/service.ts';
 import type { Change } from '../plan/snapshot.ts';
-import { nodeKey, serviceKey, statusKey, taskKey } from './keys.ts';
+import { contentKey, nodeKey, serviceKey, statusKey, taskKey } from './keys.ts';
 import type { Compare, Store, Transaction } from './store.ts';
 
 /**
@@ -82,6 +82,10 @@ function unfenced(change: Change): Transaction {
           { kind: 'delete', key: statusKey(change.id) },
         ],
       };
+    }
+    case 'delete-content': {
+      const key = contentKey(change.id);
+      return { compares: [{ key, modRevision: change.modRevision }], operations: [{ kind: 'delete', key }] };
     }
     default:
       return unreachable(change);

@@ -9,6 +9,13 @@ export const statusKey = (taskId: string): string => `statuses/${taskId}`;
 export const nodeKey = (id: string): string => `nodes/${id}`;
 export const factsKey = (nodeId: string): string => `facts/${nodeId}`;
 export const tokenKey = (id: string): string => `tokens/${id}`;
+export const contentKey = (id: string): string => `contents/${id}`;
+/** Contents that are sealed: a content's id begins with its kind. */
+export const sealedContentPrefix = 'contents/secret-';
+export const registryPrefix = 'registries/';
+export const registryKey = (host: string): string => `${registryPrefix}${host}`;
+/** Fingerprint of the key that sealed records are written with. */
+export const sealingKey = 'sealing';
 
 const kindsByPrefix = {
   stacks: 'stack',
@@ -18,6 +25,8 @@ const kindsByPrefix = {
   nodes: 'node',
   facts: 'facts',
   tokens: 'token',
+  contents: 'content',
+  registries: 'registry',
 } as const;
 
 export type RecordKind = (typeof kindsByPrefix)[keyof typeof kindsByPrefix];

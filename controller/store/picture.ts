@@ -3,6 +3,7 @@ import { describeError } from '../../proto/base/errors.ts';
 import type { Logger } from '../../proto/base/log.ts';
 import {
   decodeClusterRecord,
+  decodeContentRecord,
   decodeNode,
   decodeNodeFacts,
   decodeService,
@@ -10,6 +11,7 @@ import {
   decodeTask,
   decodeTaskStatus,
 } from '../../proto/codec/records.ts';
+import type { ContentFacts } from '../../proto/domain/content.ts';
 import type { Node, NodeFacts } from '../../proto/domain/node.ts';
 import type { Service, Stack } from '../../proto/domain/service.ts';
 import { isEnded, taskStateRank } from '../../proto/domain/task.ts';
@@ -40,6 +42,7 @@ interface Rooms {
   readonly task: CopyOnWriteMap<Stored<Task>>;
   readonly node: CopyOnWriteMap<Stored<Node>>;
   readonly facts: CopyOnWriteMap<NodeFacts>;
+  readonly content: CopyOnWriteMap<Stored<ContentFacts>>;
 }
 
 export function createPicture(logger: Logger): Picture {
@@ -117,6 +120,7 @@ function createRecords() {
     task: createCopyOnWriteMap(),
     node: createCopyOnWriteMap(),
     facts: createCopyOnWriteMap(),
+    content: createCopyOnWriteMap(),
   };
   const statuses = createStatuses();
   let pools = { containerPool: '', vipPool: '' };
@@ -130,11 +134,12 @@ function createRecords() {
     else if (key.kind === 'task') rooms.task.set(key.id, { value: decodeTask(value), modRevision });
     else if (key.kind === 'node') rooms.node.set(key.id, { value: decodeNode(value), modRevision });
     else if (key.kind === 'facts') rooms.facts.set(key.id, decodeNodeFacts(value));
+    else if (key.kind === 'content') rooms.content.set(key.id, { value: factsOf(value), modRevision });
     else if (key.kind === 'status') statuses.store(key.id, decodeTaskStatus(value));
   }
 
   function drop(key: RecordKey): void {
-    if (key.kind === 'cluster' || key.kind === 'token') return;
+    if (key.kind === 'cluster' || key.kind === 'token' || key.kind === 'registry') return;
     if (key.kind === 'status') statuses.drop(key.id);
     else rooms[key.kind].delete(key.id);
     if (key.kind === 'task') statuses.forget(key.id);
@@ -152,8 +157,15 @@ function createRecords() {
       statuses: statuses.share(),
       nodes: rooms.node.share(),
       facts: rooms.facts.share(),
+      contents: rooms.content.share(),
     }),
   };
+}
+
+/** The bytes stay in the store: they are asked for when a node needs them. */
+function factsOf(value: Uint8Array): ContentFacts {
+  const { id, kind, writtenAtMs } = decodeContentRecord(value);
+  return { id, kind, writtenAtMs };
 }
 
 /** Stored statuses, and over them those that live in memory only, as one map. */

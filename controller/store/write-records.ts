@@ -16,6 +16,8 @@ export interface Records {
   commit(changes: readonly Change[]): Promise<CommitOutcome>;
   /** Puts or (undefined) deletes a stack if it still has `modRevision`. False: somebody was first. */
   putStack(name: string, stack: Stack | undefined, modRevision: number): Promise<boolean>;
+  /** Any transactions, fenced. Resolves when the snapshot shows them; false for each that conflicted. */
+  write(transactions: readonly Transaction[]): Promise<readonly boolean[]>;
   /** Durable when it resolves. A status whose task is gone is dropped. */
   putStatuses(statuses: readonly TaskStatus[]): Promise<void>;
   /** Writes only what is new. */
@@ -32,10 +34,7 @@ export function createRecords({ store, fence, mirror }: { store: Store; fence: F
     const fenced = transactions.map(({ compares, operations }) => ({ compares: [...compares, fence], operations }));
     const results = await store.commit(fenced);
     if (results.some((result) => result.kind === 'conflict' && result.keys.includes(fence.key))) {
-      throw new FrotaError(
-        'conflict',
-        'another controller has taken over this cluster; this one writes nothing any more',
-      );
+      throw superseded('writes');
     }
     const revisions = results.map((result) => (result.kind === 'committed' ? result.revision : 0));
     await mirror.waitForRevision(Math.max(0, ...revisions));
@@ -43,14 +42,10 @@ export function createRecords({ store, fence, mirror }: { store: Store; fence: F
   }
 
   return {
+    write,
     commit: async (changes) => {
       const outcome = await commitChanges(store, changes, fence);
-      if (outcome.superseded) {
-        throw new FrotaError(
-          'conflict',
-          'another controller has taken over this cluster; this one decides nothing any more',
-        );
-      }
+      if (outcome.superseded) throw superseded('decides');
       await mirror.waitForRevision(outcome.revision);
       return outcome;
     },
@@ -99,6 +94,9 @@ export function createRecords({ store, fence, mirror }: { store: Store; fence: F
     },
   };
 }
+
+const superseded = (does: 'writes' | 'decides'): FrotaError =>
+  new FrotaError('conflict', `another controller has taken over this cluster; this one ${does} nothing any more`);
 
 /** Compares the task: one that is deleted at this moment would leave its status behind for ever. */
 function statusTransaction(status: TaskStatus, taskRevision: number): Transaction {

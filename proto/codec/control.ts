@@ -1,6 +1,8 @@
 /** Requests and replies of the Control service: their shapes in the domain's terms, and their codecs. */
+import type { Content } from '../domain/content.ts';
 import type { StackSpec } from '../domain/service.ts';
 import type { NodeView, ServiceView, TaskView } from '../domain/views.ts';
+import { contentFromWire, contentToWire } from './content.ts';
 import { stackSpecFromWire, stackSpecToWire } from './service.ts';
 import { nodeViewFromWire, nodeViewToWire, serviceViewFromWire, serviceViewToWire } from './views.ts';
 import { taskViewFromWire, taskViewToWire } from './views.ts';
@@ -10,8 +12,10 @@ import type { Codec } from './wire.ts';
 /** A request that carries nothing. */
 export type Nothing = Readonly<Record<string, never>>;
 
+/** `contents`: configs and secrets that the spec's templates name, those whose bytes may be new to the cluster. */
 export interface ApplyRequest {
   readonly spec: StackSpec;
+  readonly contents: readonly Content[];
 }
 /** Names of services; `changed` is false when all was declared so already. */
 export interface ApplyReply {
@@ -89,8 +93,11 @@ export interface GetVersionReply {
 
 export const applyRequest: Codec<ApplyRequest> = w.messageCodec(
   'ApplyRequest',
-  (value) => ({ spec: stackSpecToWire(value.spec) }),
-  (wire) => ({ spec: stackSpecFromWire(w.required(wire.spec, 'ApplyRequest.spec')) }),
+  ({ spec, contents }) => ({ spec: stackSpecToWire(spec), contents: contents.map(contentToWire) }),
+  (wire) => ({
+    spec: stackSpecFromWire(w.required(wire.spec, 'ApplyRequest.spec')),
+    contents: wire.contents.map(contentFromWire),
+  }),
 );
 
 export const applyReply: Codec<ApplyReply> = w.messageCodec(

@@ -1,10 +1,12 @@
 /** Messages of the Join and Dispatch services: their shapes in the domain's terms, and their codecs. */
 import { unreachable } from '../base/assert.ts';
 import { FrotaError } from '../base/errors.ts';
+import type { FetchedContent } from '../domain/content.ts';
 import type { NodeFacts } from '../domain/node.ts';
 import type { Health, TaskState } from '../domain/task.ts';
 import { unitChangeFromWire, unitChangeToWire } from './assignment.ts';
 import type { UnitChange } from './assignment.ts';
+import { fetchedContentFromWire, fetchedContentToWire } from './content.ts';
 import { healthEnum, taskStateEnum } from './enums.ts';
 import { nodeFactsFromWire, nodeFactsToWire } from './node.ts';
 import * as w from './wire.ts';
@@ -33,6 +35,13 @@ export interface RenewCertificateRequest {
 export interface RenewCertificateReply {
   readonly certificate: string;
   readonly caCertificate: string;
+}
+export interface FetchContentsRequest {
+  readonly ids: readonly string[];
+}
+/** As many as fit into one message, at least one; what is missing is asked for again. */
+export interface FetchContentsReply {
+  readonly contents: readonly FetchedContent[];
 }
 export interface HeldUnit {
   readonly key: string;
@@ -108,6 +117,18 @@ export const renewCertificateReply: Codec<RenewCertificateReply> = w.messageCode
   'RenewCertificateReply',
   ({ certificate, caCertificate }) => ({ certificate, caCertificate }),
   ({ certificate, caCertificate }) => ({ certificate, caCertificate }),
+);
+
+export const fetchContentsRequest: Codec<FetchContentsRequest> = w.messageCodec(
+  'FetchContentsRequest',
+  ({ ids }) => ({ ids: [...ids] }),
+  ({ ids }) => ({ ids }),
+);
+
+export const fetchContentsReply: Codec<FetchContentsReply> = w.messageCodec(
+  'FetchContentsReply',
+  ({ contents }) => ({ contents: contents.map(fetchedContentToWire) }),
+  ({ contents }) => ({ contents: contents.map(fetchedContentFromWire) }),
 );
 
 const reportToWire = (value: StatusReport): Sent<'StatusReport'> => ({

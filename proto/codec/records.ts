@@ -1,4 +1,5 @@
 /** The stored records as bytes. Encoding is deterministic: equal values give equal bytes. */
+import { contentRecordFromWire, contentRecordToWire } from './content.ts';
 import { clusterFromWire, clusterToWire, joinTokenFromWire, joinTokenToWire } from './node.ts';
 import { nodeFactsFromWire, nodeFactsToWire, nodeFromWire, nodeToWire } from './node.ts';
 import { revisionFromWire, revisionToWire } from './revision.ts';
@@ -40,4 +41,9 @@ export const { encode: encodeClusterRecord, decode: decodeClusterRecord } = mess
   'ClusterRecord',
   clusterToWire,
   clusterFromWire,
+);
+export const { encode: encodeContentRecord, decode: decodeContentRecord } = messageCodec(
+  'ContentRecord',
+  contentRecordToWire,
+  contentRecordFromWire,
 );

@@ -14,6 +14,8 @@ const maxConstraints = 64;
 const maxSpread = 16;
 /** PATH_MAX of Linux, with the closing NUL. */
 const maxPathLength = 4_095;
+/** Kernel ids have 32 bits; runtimes refuse the upper half. */
+const maxOwner = 2 ** 31 - 1;
 /** A day. */
 const maxWaitMs = 86_400_000;
 /** A network, a volume, a config, a secret. */
@@ -85,7 +87,9 @@ function checkMounts({ mounts, files }: TaskTemplate, where: string, report: Rep
   for (const mount of mounts) checkMount(mount, `${where}.volumes`, report);
   for (const file of files) checkFile(file, `${where}.${file.kind}s`, report);
   for (const { target } of [...mounts, ...files]) {
-    const plain = target.replace(/\/+$/, '');
+    // `/a//b/./c/` and `/a/b/c` are one place.
+    const plain = target.replace(/\/(\.?\/)+/g, '/').replace(/\/\.?$/, '');
+    if (plain === '') report(where, "the container's root can't be mounted over");
     if (targets.has(plain)) report(where, `two mounts have the target "${target}"`);
     targets.add(plain);
   }
@@ -93,7 +97,6 @@ function checkMounts({ mounts, files }: TaskTemplate, where: string, report: Rep
 
 function checkMount(mount: Mount, where: string, report: Report): void {
   checkPath(mount.target, where, 'the target', report);
-  if (mount.target.replace(/\/+$/, '') === '') report(where, "the container's root can't be mounted over");
   if (mount.kind === 'bind') checkPath(mount.source, where, 'the source', report);
   if (mount.kind === 'volume') {
     if (mount.volume !== undefined && !isResourceName(mount.volume)) report(where, resourceNameRule);
@@ -114,7 +117,14 @@ function checkMount(mount: Mount, where: string, report: Report): void {
 function checkFile(file: FileMount, where: string, report: Report): void {
   checkPath(file.target, where, 'the target', report);
   checkBits(file.mode, where, report);
+  checkOwner(file.uid, where, 'uid', report);
+  checkOwner(file.gid, where, 'gid', report);
   if (!isResourceName(file.name)) report(where, resourceNameRule);
+}
+
+function checkOwner(id: number | undefined, where: string, what: string, report: Report): void {
+  if (id === undefined || (Number.isInteger(id) && id >= 0 && id <= maxOwner)) return;
+  report(where, `${what} is ${String(id)}; it is a whole number, 0 to ${String(maxOwner)}`);
 }
 
 function checkPath(path: string, where: string, what: string, report: Report): void {

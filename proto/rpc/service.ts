@@ -89,4 +89,5 @@ export const joinService = serviceOf(frota.v1.Join.prototype, {
 export const dispatchService = serviceOf(frota.v1.Dispatch.prototype, {
   session: { request: dispatch.agentMessage, reply: dispatch.controllerMessage },
   renewCertificate: { request: dispatch.renewCertificateRequest, reply: dispatch.renewCertificateReply },
+  fetchContents: { request: dispatch.fetchContentsRequest, reply: dispatch.fetchContentsReply },
 });

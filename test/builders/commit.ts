@@ -11,6 +11,7 @@ export function commitChanges(snapshot: Snapshot, changes: readonly Change[]): C
   const tasks = new Map(snapshot.tasks);
   const services = new Map(snapshot.services);
   const statuses = new Map(snapshot.statuses);
+  const contents = new Map(snapshot.contents);
   let { revision } = snapshot;
   let conflicts = 0;
   const holds = (map: ReadonlyMap<string, Stored<unknown>>, id: string, modRevision: number): boolean => {
@@ -39,7 +40,10 @@ export function commitChanges(snapshot: Snapshot, changes: readonly Change[]): C
         tasks.delete(change.id);
         statuses.delete(change.id);
         break;
+      case 'delete-content':
+        if (holds(contents, change.id, change.modRevision)) contents.delete(change.id);
+        break;
     }
   }
-  return { snapshot: { ...snapshot, revision, tasks, services, statuses }, conflicts };
+  return { snapshot: { ...snapshot, revision, tasks, services, statuses, contents }, conflicts };
 }

@@ -1,6 +1,7 @@
 /** Domain values with everything filled in: a test names only what it is about. */
 import { createHash } from 'node:crypto';
 import { monoMs, wallMs } from '../../proto/base/clock.ts';
+import type { ContentFacts } from '../../proto/domain/content.ts';
 import type { Node, NodeFacts, NodeLiveness, NodeState } from '../../proto/domain/node.ts';
 import { anywhere } from '../../proto/domain/placement.ts';
 import { defaultUpdatePolicy } from '../../proto/domain/update.ts';
@@ -151,6 +152,7 @@ export interface SnapshotParts {
   readonly nodes?: readonly Node[];
   /** Default: one for each node. */
   readonly facts?: readonly NodeFacts[];
+  readonly contents?: readonly ContentFacts[];
   readonly vipPool?: string;
 }
 
@@ -166,6 +168,7 @@ export function aSnapshot(parts: SnapshotParts = {}): Snapshot {
     tasks: storedBy(parts.tasks ?? [], (task) => task.id),
     statuses: new Map((parts.statuses ?? []).map((status) => [status.taskId, status])),
     nodes: storedBy(nodes, (node) => node.id),
+    contents: storedBy(parts.contents ?? [], (content) => content.id),
     facts: new Map((parts.facts ?? nodes.map((node) => aFacts(node.id))).map((facts) => [facts.nodeId, facts])),
   };
 }

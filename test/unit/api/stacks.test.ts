@@ -30,6 +30,8 @@ function stacks(over: Partial<StackPorts> = {}) {
       else stored.set(name, { value: stack, modRevision: revision });
       return Promise.resolve(true);
     },
+    contentId: () => '',
+    putContents: () => Promise.resolve(),
     clock,
     ...over,
   };

@@ -45,7 +45,21 @@ const recordCases: readonly Case[] = [
   ),
   caseOf('AgentMessage', dispatch.agentMessage, arbitrary.agentMessage),
   caseOf('ControllerMessage', dispatch.controllerMessage, arbitrary.controllerMessage),
-  caseOf('ApplyRequest', control.applyRequest, fc.record({ spec: arbitrary.stack.map(({ spec }) => spec) })),
+  caseOf(
+    'ContentRecord',
+    { encode: records.encodeContentRecord, decode: records.decodeContentRecord },
+    arbitrary.contentRecord,
+  ),
+  caseOf(
+    'ApplyRequest',
+    control.applyRequest,
+    fc.record({ spec: arbitrary.stack.map(({ spec }) => spec), contents: fc.array(arbitrary.content) }),
+  ),
+  caseOf(
+    'FetchContentsReply',
+    dispatch.fetchContentsReply,
+    fc.record({ contents: fc.array(arbitrary.fetchedContent) }),
+  ),
   caseOf('ListServicesReply', control.listServicesReply, fc.record({ services: fc.array(arbitrary.serviceView) })),
   caseOf(
     'ListTasksReply',

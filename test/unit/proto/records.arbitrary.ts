@@ -2,6 +2,7 @@
 import fc from 'fast-check';
 import type { RevisedUnit, Unit } from '../../../proto/domain/assignment.ts';
 import type { ClusterRecord, JoinTokenRecord } from '../../../proto/domain/cluster.ts';
+import type { Content, ContentRecord, FetchedContent } from '../../../proto/domain/content.ts';
 import type { Node, NodeFacts } from '../../../proto/domain/node.ts';
 import type { HealthCheck } from '../../../proto/domain/health.ts';
 import type { FileMount, Mount } from '../../../proto/domain/mount.ts';
@@ -276,6 +277,16 @@ export const nodeFacts: fc.Arbitrary<NodeFacts> = fc.record({
   os: text,
   agentVersion: text,
 });
+
+const contentKind = fc.constantFrom('config', 'secret');
+export const content: fc.Arbitrary<Content> = fc.record({ kind: contentKind, name: text, bytes });
+export const contentRecord: fc.Arbitrary<ContentRecord> = fc.record({
+  id: named,
+  kind: contentKind,
+  writtenAtMs: int64,
+  value: bytes,
+});
+export const fetchedContent: fc.Arbitrary<FetchedContent> = fc.record({ id: named, bytes });
 
 export const joinToken: fc.Arbitrary<JoinTokenRecord> = fc.record({ id: named, secretHash: bytes, expiresAtMs: int64 });
 

@@ -420,7 +420,7 @@ type SessionHandler = Handlers<typeof dispatchService>['session'];
 
 async function dispatchClient(session: SessionHandler) {
   const { address, server } = await serve((s) => {
-    s.add(dispatchService, { session, renewCertificate: async () => notHere() });
+    s.add(dispatchService, { session, renewCertificate: async () => notHere(), fetchContents: async () => notHere() });
   });
   return { client: createClient(dispatchService, open([address])), server };
 }

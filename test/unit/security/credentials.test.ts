@@ -87,6 +87,7 @@ async function serveControl(ca: Authority): Promise<string> {
       const certificate = await ca.signNode(certificateRequest, commonName, Date.now());
       return { certificate, caCertificate: ca.certificate };
     },
+    fetchContents: async () => ({ contents: [] }),
   });
   const { port } = await server.listen('127.0.0.1:0');
   closers.push(() => server.close());

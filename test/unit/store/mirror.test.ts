@@ -2,9 +2,11 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { commitChanges } from '../../../controller/store/commit.ts';
 import {
   clusterKey,
+  contentKey,
   factsKey,
   nodeKey,
   parseKey,
+  registryKey,
   serviceKey,
   stackKey,
   statusKey,
@@ -20,6 +22,7 @@ import { silentLogger } from '../../../proto/base/log.ts';
 import type { Logger } from '../../../proto/base/log.ts';
 import {
   encodeClusterRecord,
+  encodeContentRecord,
   encodeNode,
   encodeNodeFacts,
   encodeTask,
@@ -92,6 +95,7 @@ describe('keys', () => {
       parseKey,
     );
     expect(built.map((key) => key?.kind)).toEqual(['stack', 'task', 'status', 'node', 'facts', 'token']);
+    expect([contentKey('a'), registryKey('a:1')].map((key) => parseKey(key)?.kind)).toEqual(['content', 'registry']);
     for (const key of ['', 'tasks', 'tasks/', 'other/1', '/x', 'clusters', 'constructor/x'])
       expect(parseKey(key)).toBeUndefined();
   });
@@ -127,6 +131,18 @@ describe('mirror', () => {
     expect(snapshot.tasks.get('t1')).toMatchObject({ modRevision: 1, value: { id: 't1', service: 'web' } });
     expect(snapshot.statuses.get('t1')?.state).toBe('running');
     expect(snapshot.facts.get('n1')).toEqual(facts);
+  });
+
+  it('knows of configs and secrets without keeping their bytes, and nothing of registry passwords', async () => {
+    const record = { id: 'secret-1', kind: 'secret', writtenAtMs: 5, value: new Uint8Array(1_000) } as const;
+    await write(put(contentKey('secret-1'), encodeContentRecord(record)), put(registryKey('r:1'), Uint8Array.of(1)));
+    const { id, kind, writtenAtMs } = record;
+    expect([...mirror.snapshot().contents]).toEqual([
+      ['secret-1', { value: { id, kind, writtenAtMs }, modRevision: 1 }],
+    ]);
+    await write({ kind: 'delete', key: contentKey('secret-1') }, { kind: 'delete', key: registryKey('r:1') });
+    expect(mirror.snapshot().contents.size).toBe(0);
+    expect(mirror.unreadable().size).toBe(0);
   });
 
   it('starts with what was there before', async () => {
