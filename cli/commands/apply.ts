@@ -31,9 +31,9 @@ export function registerApply(program: Command, host: Host): void {
     .action(async (options: ApplyOptions, command: Command) => {
       const globals = globalOptions(command);
       const { readComposeFile } = await import('./compose-file.ts');
-      const { spec } = await readComposeFile(host, options.file, options.name);
+      const { spec, contents } = await readComposeFile(host, options.file, options.name);
       await withControl(host, globals, async (control) => {
-        const applied = await control.apply(spec, host.signal);
+        const applied = await control.apply(spec, contents, host.signal);
         if (options.wait === true) {
           const { waitForStacks } = await import('./wait.ts');
           // Until the version just accepted is what runs: an earlier one may have converged long ago.

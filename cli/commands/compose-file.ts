@@ -2,6 +2,8 @@ import { createReadStream } from 'node:fs';
 import { access, readFile, stat } from 'node:fs/promises';
 import { basename, dirname, join, relative, resolve } from 'node:path';
 import { FrotaError } from '../../proto/base/errors.ts';
+import { maxContentBytes } from '../../proto/domain/content.ts';
+import type { Content } from '../../proto/domain/content.ts';
 import type { StackSpec } from '../../proto/domain/service.ts';
 import { loadComposeFile } from '../manifest/load.ts';
 import type { DeclaredContent } from '../manifest/scope.ts';
@@ -26,11 +28,7 @@ interface Source {
 /** What is declared, and the bytes of the configs and secrets that its services mount. */
 export interface ReadStack {
   readonly spec: StackSpec;
-  readonly contents: readonly {
-    readonly kind: 'config' | 'secret';
-    readonly name: string;
-    readonly bytes: Uint8Array;
-  }[];
+  readonly contents: readonly Content[];
 }
 
 /**
@@ -67,7 +65,7 @@ export async function readComposeFile(
 
 /** All that can't be read is told at once. */
 async function readContents(source: Source, declared: readonly DeclaredContent[]) {
-  const contents: ReadStack['contents'][number][] = [];
+  const contents: Content[] = [];
   const problems: ManifestProblem[] = [];
   for (const { kind, key, origin, path, line, column } of declared) {
     try {
@@ -80,9 +78,6 @@ async function readContents(source: Source, declared: readonly DeclaredContent[]
   }
   return { contents, problems };
 }
-
-/** Swarm's limit of a secret, half of its limit of a config: all of them travel in one request. */
-const maxContentBytes = 500 * 1024;
 
 /** @throws FrotaError that says what is wrong with the file, in words that fit behind its place. */
 async function readContent(source: Source, path: string): Promise<Uint8Array> {

@@ -27,8 +27,8 @@ export function connectControl({ addresses, ca, certificate, key }: ClusterConte
     return answered(call({ deadlineMs }));
   };
   return {
-    apply: (spec, signal) =>
-      ask((options) => client.apply({ spec, contents: [] }, { ...options, signal }), applyDeadlineMs),
+    apply: (spec, contents, signal) =>
+      ask((options) => client.apply({ spec, contents }, { ...options, signal }), applyDeadlineMs),
     scale: async (scales, signal) =>
       (await ask((options) => client.scale({ scales }, { ...options, signal }))).services,
     removeStack: async (stack, signal) =>

@@ -8,6 +8,7 @@ import type {
   ServiceScale,
   StackProgress,
 } from '../../proto/codec/control.ts';
+import type { Content } from '../../proto/domain/content.ts';
 import type { NodeView, ServiceView, TaskView } from '../../proto/domain/views.ts';
 import type { StackSpec } from '../../proto/domain/service.ts';
 
@@ -18,7 +19,8 @@ export type JoinToken = CreateJoinTokenReply;
 
 /** Every call throws FrotaError; `unavailable` when no controller answers. `signal` ends it with `cancelled`. */
 export interface Control {
-  apply(spec: StackSpec, signal: AbortSignal): Promise<Applied>;
+  /** `contents`: the configs and secrets that the stack's services mount. */
+  apply(spec: StackSpec, contents: readonly Content[], signal: AbortSignal): Promise<Applied>;
   scale(scales: readonly ServiceScale[], signal: AbortSignal): Promise<readonly Scaled[]>;
   /** Answers the names of the services that went. */
   removeStack(stack: string, signal: AbortSignal): Promise<readonly string[]>;

@@ -32,7 +32,7 @@ function usedContents(draft: Draft): ReadonlySet<string> {
   for (const { value } of draft.snapshot.stacks.values()) use(contentIdsOf(value.spec));
   for (const service of draft.services.values()) {
     const previous = service.record?.previous;
-    if (previous !== undefined) use(contentIdsOfTemplate(previous.template));
+    if (previous !== undefined) use(contentIdsOfTemplate(previous));
     for (const task of tasksOf(service)) if (isLive(task)) use(contentIdsOfTemplate(task.task.template));
   }
   return used;

@@ -91,6 +91,24 @@ describe('apply', () => {
     expect(line.control.calls).toMatchObject([{ apply: { name: 'hello', services: [{ name: 'web' }] } }]);
   });
 
+  it('sends configs and secrets along, and tells all files that it cannot read', async () => {
+    const mounts = 'secrets: [token], configs: [site]';
+    const declared = `secrets: {token: {file: token.txt}}\nconfigs: {site: {content: "a: 1"}}\n`;
+    line.file('compose.yaml', `services: {web: {image: app, ${mounts}}}\n${declared}`);
+    expect(await line.run('apply')).toBe(2);
+    expect(line.err).toContain('secrets.token: there is no file token.txt');
+    expect(line.control.calls).toEqual([]);
+    line.file('token.txt', 'pear');
+    expect(await line.run('apply')).toBe(0);
+    const bytesOf = (text: string) => new TextEncoder().encode(text);
+    const [call] = line.control.calls as [{ contents: { name: string; bytes: Uint8Array }[] }];
+    expect(call.contents.map(({ name, bytes }) => [name, Uint8Array.from(bytes)]).sort()).toEqual([
+      ['site', bytesOf('a: 1')],
+      ['token', bytesOf('pear')],
+    ]);
+    expect(line.out + line.err).not.toContain('pear');
+  });
+
   it('takes the other usual names, in order, and says so when there are two', async () => {
     line.file('docker-compose.yml', 'services: {a: {image: x}}');
     await line.run('apply', '-o', 'json');

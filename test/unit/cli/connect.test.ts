@@ -35,7 +35,7 @@ describe('connectControl', () => {
     fake.services = [aService({ ports: [] })];
     fake.nodes = [aNode()];
     fake.scaled = [{ stack: 'hello', service: 'web', before: 0, after: 3 }];
-    expect(await control.apply(spec, signal)).toEqual(fake.applied);
+    expect(await control.apply(spec, [], signal)).toEqual(fake.applied);
     expect(fake.calls).toEqual([{ apply: spec }]);
     expect(await control.scale([{ service: 'web', replicas: 3 }], signal)).toEqual(fake.scaled);
     expect(await control.removeStack('hello', signal)).toEqual(['web']);

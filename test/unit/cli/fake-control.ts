@@ -1,5 +1,6 @@
 import type { Applied, Control, JoinToken, Scaled, StackProgress } from '../../../cli/commands/control.ts';
 import { FrotaError } from '../../../proto/base/errors.ts';
+import type { Content } from '../../../proto/domain/content.ts';
 import type { StackSpec } from '../../../proto/domain/service.ts';
 import type { NodeView, ServiceView, TaskView } from '../../../proto/domain/views.ts';
 
@@ -74,8 +75,8 @@ export class FakeControl implements Control {
   watches: WatchStep[][] = [[progress()]];
   open = 0;
 
-  apply(spec: StackSpec): Promise<Applied> {
-    return this.#answer({ apply: spec }, this.applied);
+  apply(spec: StackSpec, contents: readonly Content[]): Promise<Applied> {
+    return this.#answer(contents.length === 0 ? { apply: spec } : { apply: spec, contents }, this.applied);
   }
 
   scale(scales: readonly object[]): Promise<readonly Scaled[]> {

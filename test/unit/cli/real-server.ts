@@ -23,7 +23,7 @@ export async function serveControl(control: FakeControl): Promise<RealServer> {
   const tls = { ...identity, ca: authority.certificate, requireClientCertificate: true };
   const server = createServer({ tls, logger: silentLogger });
   const handlers: Handlers<typeof controlService> = {
-    apply: ({ spec }) => control.apply(spec),
+    apply: ({ spec, contents }) => control.apply(spec, contents),
     scale: async ({ scales }) => ({ services: await control.scale(scales) }),
     removeStack: async ({ stack }) => ({ services: await control.removeStack(stack) }),
     listServices: async ({ stack }) => ({ services: await control.listServices(stack) }),

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { maxValueBytes } from '../../../controller/store/store.ts';
+import type { FileMount, Mount } from '../../../proto/domain/mount.ts';
 import type { ServiceSpec, TaskTemplate } from '../../../proto/domain/service.ts';
 import { maxStackBytes, maxTemplateBytes, validateStackSpec } from '../../../proto/domain/validate.ts';
 import { aServiceSpec, aStackSpec, aTemplate, MiB } from '../../builders/domain.ts';
@@ -7,6 +8,14 @@ import { aServiceSpec, aStackSpec, aTemplate, MiB } from '../../builders/domain.
 const ofService = (over: Partial<ServiceSpec>): string[] =>
   validateStackSpec(aStackSpec('shop', [aServiceSpec(over)])).map(({ where, message }) => `${where}: ${message}`);
 const ofTemplate = (over: Partial<TaskTemplate>): string[] => ofService({ template: aTemplate(over) });
+const aVolume = (target: string): Mount => ({ kind: 'volume', volume: 'v', target, readOnly: false, noCopy: false });
+const aSecret = (over: Partial<FileMount>): FileMount => ({
+  kind: 'secret',
+  name: 'token',
+  contentId: '',
+  target: '/run/secrets/token',
+  ...over,
+});
 
 it('accepts what is right, up to each bound', () => {
   const template = aTemplate({
@@ -74,6 +83,14 @@ describe('refuses', () => {
     ['a negative reservation', ofTemplate({ reservations: { cpuMillis: -1, memoryBytes: 0 } }), /reservations.cpus/],
     ['a grace period without end', ofTemplate({ stopGracePeriodMs: 3_600_001 }), /stop_grace_period/],
     ['not a number', ofTemplate({ stopGracePeriodMs: Number.NaN }), /is NaN/],
+    [
+      'a secret where a volume is',
+      ofTemplate({ mounts: [aVolume('/run//secrets/./token/')], files: [aSecret({})] }),
+      /two mounts have the target/,
+    ],
+    ['a mount over the root', ofTemplate({ mounts: [aVolume('/.//')] }), /root can't be mounted over/],
+    ['a uid that is none', ofTemplate({ files: [aSecret({ uid: -1 })] }), /^services.web.secrets: uid is -1/],
+    ['a gid that is none', ofTemplate({ files: [aSecret({ gid: 2 ** 31 })] }), /gid is 2147483648/],
     ['a huge environment', ofTemplate({ environment: { A: 'ü'.repeat(maxTemplateBytes / 2) } }), /together takes/],
   ])('%s', (_, problems, expected) => {
     expect(problems).toHaveLength(1);

@@ -23,7 +23,7 @@ function deleted(snapshot: Snapshot, wall = startMs): readonly string[] {
 describe('contents that nothing refers to', () => {
   it('go; what a stack declares, a rollback would need or a task may still use stays', () => {
     const declared = aServiceSpec({ template: template('secret-declared') });
-    const previous = aServiceSpec({ template: template('secret-previous') });
+    const previous = template('secret-previous');
     const snapshot = world({
       stacks: [aStack('shop', [declared])],
       services: [aService({ previous })],
