@@ -3,7 +3,7 @@ import type { NodeLiveness } from '../../proto/domain/node.ts';
 import { serviceId } from '../../proto/domain/service.ts';
 import type { ServiceSpec } from '../../proto/domain/service.ts';
 import { isEnded, taskState } from '../../proto/domain/task.ts';
-import type { Task } from '../../proto/domain/task.ts';
+import type { Task, TaskStatus } from '../../proto/domain/task.ts';
 import { canonicalJson } from './canonical-json.ts';
 import { isReplaced } from './restart-policy.ts';
 import type { Snapshot } from './snapshot.ts';
@@ -27,7 +27,7 @@ export function isConverged(snapshot: Snapshot, liveness: ReadonlyMap<string, No
     const service = declared.get(task.service);
     const state = taskState(task, snapshot.statuses.get(task.id));
     const isWanted = task.desired === 'running' && wanted.get(task.service)?.has(task.slot) === true;
-    if (service !== undefined && isWanted && isSettled(service, task, state, isCurrent)) {
+    if (service !== undefined && isWanted && isSettled(service, task, snapshot.statuses.get(task.id), isCurrent)) {
       settled.get(service.name)?.add(task.slot);
     } else if (!isEnded(state)) return false;
   }
@@ -58,11 +58,12 @@ type TemplateComparison = (service: ServiceSpec, task: Task) => boolean;
 function isSettled(
   service: ServiceSpec,
   task: Task,
-  state: ReturnType<typeof taskState>,
+  status: TaskStatus | undefined,
   isCurrent: TemplateComparison,
 ): boolean {
   if (!isCurrent(service, task)) return false;
-  return state === 'running' || (state === 'complete' && !isReplaced(service.restart, task, state));
+  const state = taskState(task, status);
+  return state === 'running' || (state === 'complete' && !isReplaced(service.restart, task, status));
 }
 
 /** Tasks with equal hashes are compared once. */

@@ -37,6 +37,8 @@ export interface DraftService {
   readonly slots: Map<number, DraftTask[]>;
   /** Asked for with `wantedSlots`. */
   wanted?: ReadonlySet<number>;
+  /** Why none of its tasks is placed yet (`dependencies`). */
+  waitsFor?: string;
 }
 
 export interface Draft {

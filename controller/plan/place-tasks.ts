@@ -1,15 +1,19 @@
 /** Pending tasks whose back-off is over get nodes; the others keep their reasons and are tried again in each pass. */
-import type { Resources } from '../../proto/domain/resources.ts';
+import { anywhere } from '../../proto/domain/placement.ts';
+import type { TaskTemplate } from '../../proto/domain/service.ts';
 import { openRooms, reserve } from '../schedule/rooms.ts';
 import type { Room } from '../schedule/rooms.ts';
-import { place } from '../schedule/place.ts';
+import { openPlacing, place, placeOn } from '../schedule/place.ts';
+import type { Placing } from '../schedule/place.ts';
 import { nodesToAvoid } from '../schedule/scores/rejections.ts';
 import type { Rejection } from '../schedule/scores/rejections.ts';
 import { isLive, isWanted, stateOf, tasksOf } from './draft.ts';
 import type { Draft, DraftService, DraftTask } from './draft.ts';
+import { namedVolumes, nodesWithVolumes, pinPlaced } from './pins.ts';
 import { quickFailureMs, waitsUntil } from './restart-policy.ts';
+import { nodeOfSlot } from './wanted-slots.ts';
 
-/** The tasks of one service that can be placed now: they share a template, so they are placed together. */
+/** Tasks of one service with one template that can be placed now: they are placed together. */
 interface Batch {
   readonly service: DraftService;
   readonly tasks: readonly DraftTask[];
@@ -17,13 +21,7 @@ interface Batch {
 }
 
 export function placeTasks(draft: Draft): void {
-  const batches: Batch[] = [];
-  for (const service of draft.services.values()) {
-    const tasks = pendingTasks(draft, service);
-    if (tasks.length === 0) continue;
-    const oldestMs = tasks.reduce((oldest, { task }) => Math.min(oldest, task.createdAtMs), Infinity);
-    batches.push({ service, tasks, oldestMs });
-  }
+  const batches = [...draft.services.values()].flatMap((service) => batchesOf(draft, service));
   if (batches.length === 0) return;
   // Who has waited longest comes first, so that no service starves behind another's name.
   batches.sort((a, b) => a.oldestMs - b.oldestMs || (a.service.id < b.service.id ? -1 : 1));
@@ -31,12 +29,27 @@ export function placeTasks(draft: Draft): void {
   for (const batch of batches) placeBatch(draft, rooms, batch);
 }
 
+function batchesOf(draft: Draft, service: DraftService): readonly Batch[] {
+  const byTemplate = new Map<string, DraftTask[]>();
+  for (const task of pendingTasks(draft, service)) {
+    const same = byTemplate.get(task.task.templateHash);
+    if (same === undefined) byTemplate.set(task.task.templateHash, [task]);
+    else same.push(task);
+  }
+  return [...byTemplate.values()].map((tasks) => {
+    const oldestMs = tasks.reduce((oldest, { task }) => Math.min(oldest, task.createdAtMs), Infinity);
+    return { service, tasks, oldestMs };
+  });
+}
+
 function pendingTasks(draft: Draft, service: DraftService): DraftTask[] {
   const pending: DraftTask[] = [];
   for (const task of tasksOf(service)) {
     if (task.task.nodeId !== undefined || !isWanted(task)) continue;
     const dueMs = waitsUntil(task.task, draft.input.now.wallMs);
-    if (dueMs === undefined) {
+    if (service.waitsFor !== undefined) {
+      draft.reasons.set(task.task.id, service.waitsFor);
+    } else if (dueMs === undefined) {
       pending.push(task);
     } else {
       draft.wakeAtMs = Math.min(draft.wakeAtMs ?? Infinity, dueMs);
@@ -48,6 +61,7 @@ function pendingTasks(draft: Draft, service: DraftService): DraftTask[] {
 
 function whyItWaits(service: DraftService, { task }: DraftTask, dueMs: number): string {
   const seconds = String(Math.round((dueMs - task.createdAtMs) / 100) / 10);
+  if (service.declared?.spec.restart.delayMs !== undefined) return `waits ${seconds} s, its restart policy's delay`;
   const within = String(quickFailureMs / 1_000);
   const waits = `waits ${seconds} s: the last ${String(task.quickFailures)} attempts ended within ${within} s of their start`;
   const previous = service.slots
@@ -58,7 +72,7 @@ function whyItWaits(service: DraftService, { task }: DraftTask, dueMs: number): 
 }
 
 /** Every task that may still be on its node holds what it reserved there. */
-function occupiedRooms(draft: Draft): readonly Room[] {
+function occupiedRooms(draft: Draft): ReadonlyMap<string, Room> {
   const { nodes, facts } = draft.snapshot;
   const rooms = openRooms(
     [...nodes.values()].map(({ value: node }) => ({
@@ -68,21 +82,87 @@ function occupiedRooms(draft: Draft): readonly Room[] {
     })),
   );
   for (const service of draft.services.values()) {
-    for (const { task } of liveTasks(service)) {
-      const room = task.nodeId === undefined ? undefined : rooms.get(task.nodeId);
-      if (room !== undefined) reserve(room, task.template.reservations);
+    for (const task of tasksOf(service)) {
+      const { nodeId, template } = task.task;
+      const room = nodeId === undefined || !isLive(task) ? undefined : rooms.get(nodeId);
+      if (room !== undefined) reserve(room, template.reservations);
     }
   }
-  return [...rooms.values()];
+  return rooms;
 }
 
-function placeBatch(draft: Draft, rooms: readonly Room[], { service, tasks }: Batch): void {
-  const reservations: Resources | undefined = tasks[0]?.task.template.reservations;
-  if (reservations === undefined) return;
-  const { nodeIds, reason } = place(rooms, {
+function placeBatch(draft: Draft, rooms: ReadonlyMap<string, Room>, { service, tasks }: Batch): void {
+  const { template } = tasks[0]?.task ?? {};
+  if (template === undefined) return;
+  const placing = openPlacing({
+    reservations: template.reservations,
+    placement: service.declared?.spec.placement ?? anywhere,
+    wantedOnNode: countPerNode(service, isWanted),
+    liveOnNode: countPerNode(service, isLive),
+  });
+  const placeOf = fixedPlaces(draft, service, template);
+  const free: DraftTask[] = [];
+  for (const task of tasks) {
+    const fixed = placeOf(task.task.slot);
+    if (fixed === undefined) free.push(task);
+    else placeFixed(draft, rooms, placing, task, fixed);
+  }
+  if (free.length > 0) placeFree(draft, rooms, placing, service, free);
+  pinPlaced(service, tasks);
+}
+
+/** The one node that a slot can be on. */
+interface FixedPlace {
+  readonly nodeId: string;
+  /** What is wrong with the node is said after it: `volume shop_data of slot 1 is on node n2, which`. */
+  readonly because: string;
+}
+
+function fixedPlaces(
+  draft: Draft,
+  service: DraftService,
+  template: TaskTemplate,
+): (slot: number) => FixedPlace | undefined {
+  if (service.declared?.spec.mode === 'global') {
+    return (slot) => {
+      const node = nodeOfSlot(draft, slot);
+      return node && { nodeId: node.id, because: `node ${node.name}` };
+    };
+  }
+  const pins = new Map(service.record?.pins.map(({ slot, nodeId }) => [slot, nodeId]));
+  const volumes = namedVolumes(template);
+  const [what, are] = volumes.length === 1 ? ['volume', 'is'] : ['volumes', 'are'];
+  return (slot) => {
+    const nodeId = pins.get(slot);
+    if (nodeId === undefined) return undefined;
+    const name = draft.snapshot.nodes.get(nodeId)?.value.name ?? nodeId;
+    return { nodeId, because: `${what} ${volumes.join(', ')} of slot ${String(slot)} ${are} on node ${name}, which` };
+  };
+}
+
+function placeFixed(
+  draft: Draft,
+  rooms: ReadonlyMap<string, Room>,
+  placing: Placing,
+  task: DraftTask,
+  { nodeId, because }: FixedPlace,
+): void {
+  const room = rooms.get(nodeId);
+  const unfit = room === undefined ? 'has left the cluster' : placeOn(room, placing);
+  if (unfit === undefined) task.task = { ...task.task, nodeId };
+  else draft.reasons.set(task.task.id, `${because} ${unfit}`);
+}
+
+function placeFree(
+  draft: Draft,
+  rooms: ReadonlyMap<string, Room>,
+  placing: Placing,
+  service: DraftService,
+  tasks: readonly DraftTask[],
+): void {
+  const { nodeIds, reason } = place([...rooms.values()], placing, {
     count: tasks.length,
-    reservations,
-    tasksOnNode: wantedPerNode(service),
+    prefer: nodesWithVolumes(draft, service),
     avoid: nodesToAvoid(rejectionsOf(service), draft.input.now.wallMs),
   });
   tasks.forEach((task, index) => {
@@ -92,17 +172,13 @@ function placeBatch(draft: Draft, rooms: readonly Room[], { service, tasks }: Ba
   });
 }
 
-function* liveTasks(service: DraftService): Iterable<DraftTask> {
-  for (const task of tasksOf(service)) if (isLive(task)) yield task;
-}
-
-function wantedPerNode(service: DraftService): Map<string, number> {
-  const counts = new Map<string, number>();
+function countPerNode(service: DraftService, counts: (task: DraftTask) => boolean): Map<string, number> {
+  const perNode = new Map<string, number>();
   for (const task of tasksOf(service)) {
     const { nodeId } = task.task;
-    if (nodeId !== undefined && isWanted(task)) counts.set(nodeId, (counts.get(nodeId) ?? 0) + 1);
+    if (nodeId !== undefined && counts(task)) perNode.set(nodeId, (perNode.get(nodeId) ?? 0) + 1);
   }
-  return counts;
+  return perNode;
 }
 
 function rejectionsOf(service: DraftService): readonly Rejection[] {

@@ -1,8 +1,10 @@
 /** One pass: from what is declared, stored and heard to the changes that bring the one closer to the other. */
 import { changesOf } from './changes.ts';
+import { releaseServices } from './dependencies.ts';
 import { deriveServices, dropServices } from './derive-services.ts';
 import { openDraft } from './draft.ts';
 import { judgeNodes } from './judge-nodes.ts';
+import { revisePins } from './pins.ts';
 import { placeTasks } from './place-tasks.ts';
 import { reap } from './reap.ts';
 import { unusedContents } from './reap-contents.ts';
@@ -19,6 +21,8 @@ export function plan(snapshot: Snapshot, input: PlanInput): Plan {
   deriveServices(draft);
   judgeNodes(draft);
   reconcileServices(draft);
+  releaseServices(draft);
+  revisePins(draft);
   placeTasks(draft);
   // After placing: a slot that is still without a node then has no room, and what an update stops is replaced later anyway.
   updateServices(draft);

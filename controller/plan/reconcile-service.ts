@@ -53,6 +53,7 @@ function retireElsewhere(draft: Draft, { name }: ServiceSpec, slot: number, task
 function reconcileSlot(draft: Draft, declared: Declaration, tasks: readonly DraftTask[]): Succession | undefined {
   const holder = soleHolder(declared, tasks);
   if (holder !== undefined) {
+    if (holder.task.nodeId !== undefined) retireUnwell(draft, declared, holder);
     if (holder.task.nodeId !== undefined || holder.task.templateHash === declared.templateHash) return undefined;
     // A task that waits for a node has done nothing yet; nothing is lost by starting from the new template.
     retire(holder, 'its template has changed');
@@ -67,18 +68,27 @@ function reconcileSlot(draft: Draft, declared: Declaration, tasks: readonly Draf
 
 function succession(draft: Draft, declared: Declaration, latest: DraftTask): Succession | undefined {
   const { task, status } = latest;
+  const { restart } = declared.spec;
   if (task.templateHash !== declared.templateHash) {
     retire(latest, 'its template has changed');
     return succeedWithNewTemplate(task);
   }
-  const state = stateOf(latest);
-  const { restart } = declared.spec;
   // Node loss is no exit, but a task that must never run twice is not run again either.
   if (task.orphaned === true && restart.condition === 'none') return undefined;
   // A task that was told to end says nothing about the policy: its slot is wanted (again), so it is filled.
-  if (task.desired === 'running' && !isReplaced(restart, task, state)) return undefined;
+  if (task.desired === 'running' && !isReplaced(restart, task, status)) return undefined;
   retire(latest, tookItsSlot);
-  return succeed(task, state, status, draft.input.now.wallMs);
+  return succeed(restart, task, status, draft.input.now.wallMs);
+}
+
+/** An unhealthy task is stopped and then replaced, as far as the policy replaces one that failed; else it is left as it is. */
+function retireUnwell(draft: Draft, { spec }: Declaration, holder: DraftTask): void {
+  const { task, status } = holder;
+  if (status?.health !== 'unhealthy') return;
+  const ending = { ...task, unhealthyAtMs: draft.input.now.wallMs };
+  if (!isReplaced(spec.restart, ending, status)) return;
+  holder.task = ending;
+  retire(holder, status.reason === undefined ? 'its health check fails' : `unhealthy: ${status.reason}`);
 }
 
 /**
@@ -111,7 +121,6 @@ function addTask(draft: Draft, service: DraftService, declared: Declaration, slo
     templateHash: declared.templateHash,
     desired: 'running' as const,
     createdAtMs: draft.input.now.wallMs,
-    restartedAtMs: [],
     ...from,
   };
   addToSlot(service, { status: undefined, task, deleted: false });

@@ -1,12 +1,17 @@
-/** When an ended task is replaced in its slot, and how long the replacement waits. */
+/**
+ * When an ended task is replaced in its slot, and how long the replacement waits. What it takes to decide is in the task's
+ * record and its status, so that neither a restart of the controller nor one of the agent forgets an attempt.
+ */
 import type { RestartPolicy } from '../../proto/domain/service.ts';
+import { taskState } from '../../proto/domain/task.ts';
 import type { Task, TaskState, TaskStatus } from '../../proto/domain/task.ts';
+import { maxRestartDelayMs, maxRestartsInWindow } from '../../proto/domain/validate.ts';
 
 /** A task that ended sooner than this after its start ended quickly: its next replacement waits longer. */
 export const quickFailureMs = 10_000;
 /** Wait after the second quick end in a row; the first is replaced at once, since most causes have gone by then. */
 export const firstDelayMs = 1_000;
-/** Longest wait: a broken service costs its nodes one start each half minute, and is back soon once repaired. */
+/** Longest growing wait: a broken service costs its nodes one start each half minute, and is back soon once repaired. */
 export const maxDelayMs = 30_000;
 
 /** What a replacement takes over from its predecessor. */
@@ -14,36 +19,57 @@ export interface Succession {
   readonly attempt: number;
   readonly quickFailures: number;
   readonly restarts: number;
+  readonly restartedAtMs: readonly number[];
   readonly notBeforeMs?: number;
 }
 
 /** Of the first task of a slot. */
-export const noPredecessor: Succession = { attempt: 0, quickFailures: 0, restarts: 0 };
+export const noPredecessor: Succession = { attempt: 0, quickFailures: 0, restarts: 0, restartedAtMs: [] };
 
 /**
  * Whether a wanted task that ended is replaced. `shutdown` here is an end that nobody ordered (an agent that stopped its
- * containers), so it is no exit: only `none` leaves it.
+ * containers), so it is no exit: only `none` leaves it. The answer stays the same for ever: what counts within a window
+ * counts back from the task's end, as in SwarmKit, so a slot that was given up does not start again hours later.
  */
-export function isReplaced(policy: RestartPolicy, task: Task, state: TaskState): boolean {
+export function isReplaced(policy: RestartPolicy, task: Task, status: TaskStatus | undefined): boolean {
   if (policy.condition === 'none') return false;
-  if (!endedByItself(state)) return true;
-  if (policy.condition === 'on-failure' && state === 'complete') return false;
-  return policy.maxAttempts === undefined || task.restarts < policy.maxAttempts;
+  const state = taskState(task, status);
+  if (!endedByItself(task, state)) return true;
+  if (policy.condition === 'on-failure' && state === 'complete' && task.unhealthyAtMs === undefined) return false;
+  if (policy.maxAttempts === undefined) return true;
+  return attemptsBefore(policy, task, endedAt(task, status)) < policy.maxAttempts;
+}
+
+function attemptsBefore({ windowMs }: RestartPolicy, { restarts, restartedAtMs }: Task, endMs: number): number {
+  if (windowMs === undefined) return restarts;
+  return restartedAtMs.filter((atMs) => atMs > endMs - windowMs && atMs <= endMs).length;
 }
 
 /** A replacement with the same template as its ended predecessor. */
-export function succeed(task: Task, state: TaskState, status: TaskStatus | undefined, nowMs: number): Succession {
+export function succeed(policy: RestartPolicy, task: Task, status: TaskStatus | undefined, nowMs: number): Succession {
   const attempt = task.attempt + 1;
-  if (!endedByItself(state)) return { attempt, quickFailures: 0, restarts: task.restarts };
-  const quickFailures = endedQuickly(state, status) ? task.quickFailures + 1 : 0;
-  const delayMs = delayAfter(quickFailures);
-  const succession = { attempt, quickFailures, restarts: task.restarts + 1 };
-  return delayMs === 0 ? succession : { ...succession, notBeforeMs: nowMs + delayMs };
+  const { restarts, restartedAtMs } = task;
+  if (!endedByItself(task, taskState(task, status))) return { attempt, quickFailures: 0, restarts, restartedAtMs };
+  const quickFailures = endedQuickly(task, status) ? task.quickFailures + 1 : 0;
+  const delayMs = policy.delayMs ?? delayAfter(quickFailures);
+  return {
+    attempt,
+    quickFailures,
+    restarts: restarts + 1,
+    restartedAtMs: countedFrom(policy, [...restartedAtMs, nowMs], nowMs),
+    ...(delayMs === 0 ? {} : { notBeforeMs: nowMs + delayMs }),
+  };
+}
+
+/** What may still count at the end of a task that begins now. */
+function countedFrom({ windowMs }: RestartPolicy, restartedAtMs: readonly number[], nowMs: number): readonly number[] {
+  if (windowMs === undefined) return [];
+  return restartedAtMs.filter((atMs) => atMs > nowMs - windowMs).slice(-maxRestartsInWindow);
 }
 
 /** A replacement with a new template has no failures behind it, only attempts. */
 export function succeedWithNewTemplate(task: Task): Succession {
-  return { attempt: task.nodeId === undefined ? task.attempt : task.attempt + 1, quickFailures: 0, restarts: 0 };
+  return { ...noPredecessor, attempt: task.nodeId === undefined ? task.attempt : task.attempt + 1 };
 }
 
 /** Wait before the replacement, after so many quick ends in a row: 0, then 1 s, 2 s, 4 s … `maxDelayMs`. */
@@ -53,17 +79,22 @@ export function delayAfter(quickFailures: number): number {
 
 /**
  * When a pending task may be placed, wall time; undefined: now. A clock that was set back to before the task's creation
- * says nothing about how long it has waited, so it then waits no more; nor ever longer than `maxDelayMs`.
+ * says nothing about how long it has waited, so it then waits no more; nor ever longer than the longest declared delay.
  */
 export function waitsUntil(task: Task, nowMs: number): number | undefined {
   if (task.notBeforeMs === undefined || nowMs < task.createdAtMs) return undefined;
-  const dueMs = Math.min(task.notBeforeMs, task.createdAtMs + maxDelayMs);
+  const dueMs = Math.min(task.notBeforeMs, task.createdAtMs + maxRestartDelayMs);
   return nowMs < dueMs ? dueMs : undefined;
 }
 
-const endedByItself = (state: TaskState): boolean => state === 'complete' || state === 'failed' || state === 'rejected';
+/** It was not told to end, but for being unhealthy, which is its own doing. */
+const endedByItself = (task: Task, state: TaskState): boolean =>
+  state === 'complete' || state === 'failed' || state === 'rejected' || task.unhealthyAtMs !== undefined;
 
-function endedQuickly(state: TaskState, status: TaskStatus | undefined): boolean {
-  if (state === 'rejected' || status?.startedAtMs === undefined) return true;
-  return (status.finishedAtMs ?? status.sinceMs) - status.startedAtMs < quickFailureMs;
+const endedAt = (task: Task, status: TaskStatus | undefined): number =>
+  task.unhealthyAtMs ?? status?.finishedAtMs ?? status?.sinceMs ?? task.createdAtMs;
+
+function endedQuickly(task: Task, status: TaskStatus | undefined): boolean {
+  if (status?.state === 'rejected' || status?.startedAtMs === undefined) return true;
+  return endedAt(task, status) - status.startedAtMs < quickFailureMs;
 }

@@ -74,7 +74,7 @@ function endedPhase(declared: Declaration, tasks: readonly DraftTask[]): SlotPha
   const latest = latestOf(tasks);
   if (latest === undefined || tasks.some(isLive)) return { kind: 'moves' };
   const state = stateOf(latest);
-  const done = state === 'complete' && !isReplaced(declared.spec.restart, latest.task, state);
+  const done = state === 'complete' && !isReplaced(declared.spec.restart, latest.task, latest.status);
   return { kind: done ? 'done' : 'fails' };
 }
 

@@ -46,6 +46,8 @@ export interface Task {
   readonly desiredReason?: string;
   /** The node was lost while this task may have been running there. */
   readonly orphaned?: boolean;
+  /** It was told to end because its health check failed: an end by itself, at this wall time. */
+  readonly unhealthyAtMs?: number;
   /** Earlier attempts in this slot, whatever ended them. */
   readonly attempt: number;
   /** `Rollout.version` of the update in or after which it was made; absent: the service was never updated before. */
@@ -54,10 +56,10 @@ export interface Task {
   readonly quickFailures: number;
   /** Replacements counted against `RestartPolicy.maxAttempts`: ends by themselves only, never a node's loss. */
   readonly restarts: number;
-  /** When the latest of them were made, oldest first, wall time; kept only where the policy has a window. */
+  /** When those within the policy's window were made, oldest first, wall time; kept only where it has one, the last `maxRestartsInWindow`. */
   readonly restartedAtMs: readonly number[];
   readonly createdAtMs: number;
-  /** Wall time before which the task is not placed (back-off); never waits longer than `maxDelayMs` from `createdAtMs`. */
+  /** Wall time before which the task is not placed (back-off, declared delay); never waits longer than `maxRestartDelayMs` from `createdAtMs`. */
   readonly notBeforeMs?: number;
 }
 

@@ -1,6 +1,6 @@
 /** What a controller refuses whatever client sent it. Several problems at once; `where` is the path in a Compose file. */
 import type { Problem } from '../base/errors.ts';
-import type { PortSpec, ServiceSpec, StackSpec, TaskTemplate } from './service.ts';
+import type { PortSpec, RestartPolicy, ServiceSpec, StackSpec, TaskTemplate } from './service.ts';
 import { checkParts } from './validate-parts.ts';
 
 /** A name is a DNS label and part of a store key: 63 bytes, as RFC 1035 2.3.4 has it. */
@@ -16,6 +16,12 @@ export const maxLabelValueBytes = 16 * 1024;
 export const minMemoryLimitBytes = 6 * 1024 * 1024;
 /** An hour: a node that drains, and an update, must end some day. */
 export const maxStopGracePeriodMs = 60 * 60 * 1_000;
+/** A day: what waits longer for its next attempt is forgotten, and no policy at all says it better. */
+export const maxRestartDelayMs = 24 * 60 * 60 * 1_000;
+/** A month, for the same reason. */
+export const maxRestartWindowMs = 30 * maxRestartDelayMs;
+/** Attempts that a policy with a window can count: their times are in each task's record. */
+export const maxRestartsInWindow = 100;
 /** Each task carries its template, and so does each node's assignment; environment, command and labels belong in here. */
 export const maxTemplateBytes = 128 * 1024;
 /** One store value holds the whole stack; the store takes 1 MiB, and the record has some bytes around the model. */
@@ -70,10 +76,7 @@ function checkService(service: ServiceSpec, report: Report): void {
     report(where, `the service name is longer than ${String(maxNameLength)} characters`);
   }
   checkInteger(service.replicas, 0, maxReplicas, `${where}.deploy.replicas`, 'replicas', report);
-  const { maxAttempts } = service.restart;
-  if (maxAttempts !== undefined) {
-    checkInteger(maxAttempts, 0, Number.MAX_SAFE_INTEGER, `${where}.restart`, 'max_attempts', report);
-  }
+  checkRestart(service.restart, `${where}.deploy.restart_policy`, report);
   if (service.ports.length > maxPortsPerService) {
     report(
       `${where}.ports`,
@@ -82,6 +85,20 @@ function checkService(service: ServiceSpec, report: Report): void {
   }
   service.ports.forEach((port, index) => checkPort(port, `${where}.ports[${String(index)}]`, report));
   checkTemplate(service.template, where, report);
+}
+
+function checkRestart({ maxAttempts, delayMs, windowMs }: RestartPolicy, where: string, report: Report): void {
+  if (maxAttempts !== undefined) {
+    const most = windowMs === undefined ? Number.MAX_SAFE_INTEGER : maxRestartsInWindow;
+    const what = windowMs === undefined ? 'max_attempts' : 'max_attempts within a window';
+    checkInteger(maxAttempts, 0, most, `${where}.max_attempts`, what, report);
+  }
+  if (delayMs !== undefined) {
+    checkInteger(delayMs, 0, maxRestartDelayMs, `${where}.delay`, 'the delay in milliseconds', report);
+  }
+  if (windowMs !== undefined) {
+    checkInteger(windowMs, 1, maxRestartWindowMs, `${where}.window`, 'the window in milliseconds', report);
+  }
 }
 
 function checkPort({ target, published }: PortSpec, where: string, report: Report): void {

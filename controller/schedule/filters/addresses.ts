@@ -10,10 +10,8 @@ export const maxTasksPerNode = 240;
 
 export const addressFilter: Filter = {
   passes: (room: Room) => room.tasks < maxTasksPerNode,
-  explain: (refused) => {
-    const count = refused.length;
-    return count === 0
-      ? []
-      : [`${String(count)} ${count === 1 ? 'has' : 'have'} ${String(maxTasksPerNode)} tasks already`];
+  explain: ({ length: count }) => {
+    const what = `${String(maxTasksPerNode)} tasks already`;
+    return count === 0 ? [] : [{ count, one: `has ${what}`, many: `have ${what}` }];
   },
 };

@@ -1,11 +1,11 @@
 /** Reservations must fit what is left of the node. Limits are no claim: the node's cgroups enforce them. */
 import type { Resources } from '../../../proto/domain/resources.ts';
 import type { Room } from '../rooms.ts';
-import type { Filter } from './filter.ts';
+import type { Filter, Refusal } from './filter.ts';
 
 export const capacityFilter: Filter = {
-  passes: (room, reservations) => hasMemory(room, reservations) && hasCpu(room, reservations),
-  explain: (refused, reservations) => {
+  passes: (room, { reservations }) => hasMemory(room, reservations) && hasCpu(room, reservations),
+  explain: (refused, { reservations }) => {
     const memory = refused.filter((room) => !hasMemory(room, reservations));
     const cpu = refused.filter((room) => hasMemory(room, reservations));
     const freeMemory = formatBytes(most(memory, (room) => room.freeMemoryBytes));
@@ -22,9 +22,9 @@ const hasMemory = (room: Room, { memoryBytes }: Resources): boolean =>
   memoryBytes === 0 || room.freeMemoryBytes >= memoryBytes;
 const hasCpu = (room: Room, { cpuMillis }: Resources): boolean => cpuMillis === 0 || room.freeCpuMillis >= cpuMillis;
 
-function lack(count: number, what: string, need: string, free: string): readonly string[] {
-  if (count === 0) return [];
-  return [`${String(count)} ${count === 1 ? 'lacks' : 'lack'} ${what} (need ${need}, free ${free})`];
+function lack(count: number, what: string, need: string, free: string): readonly Refusal[] {
+  const text = `${what} (need ${need}, free ${free})`;
+  return count === 0 ? [] : [{ count, one: `lacks ${text}`, many: `lack ${text}` }];
 }
 
 /** The largest of what is left, as that is how near the best of them came. */

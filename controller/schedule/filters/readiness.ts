@@ -1,11 +1,11 @@
 /** Only nodes that are heard now and have told what they are take new tasks. */
 import type { Room } from '../rooms.ts';
-import { countAre, countBy } from './filter.ts';
+import { refusedAs } from './filter.ts';
 import type { Filter } from './filter.ts';
 
 export const readinessFilter: Filter = {
   passes: ({ state, facts }) => state === 'ready' && facts !== undefined,
-  explain: (refused) => [...countBy(refused, kindOf)].map(([kind, count]) => countAre(count, kind)),
+  explain: (refused) => refusedAs(refused, kindOf),
 };
 
 function kindOf({ state }: Room): string {

@@ -234,6 +234,7 @@ export const task: fc.Arbitrary<Task> = fc.record(
     notBeforeMs: int64,
     restartedAtMs: fc.array(int64, { maxLength: 3 }),
     rollout: uint32,
+    unhealthyAtMs: int64,
   },
   {
     requiredKeys: [
