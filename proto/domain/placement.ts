@@ -21,9 +21,6 @@ export const anywhere: Placement = { constraints: [], spread: [] };
 /** What comes after it is the label's name. */
 export const labelAttributePrefix = 'node.labels.';
 
-/** The attributes besides labels. */
-export const nodeAttributes = ['node.id', 'node.hostname', 'node.platform.os', 'node.platform.arch'] as const;
-
 /** As a person would write it. */
 export const constraintText = ({ attribute, operator, value }: Constraint): string =>
   `${attribute} ${operator} ${value}`;

@@ -159,6 +159,10 @@ function checkWait(ms: number, where: string, report: Report): void {
 function checkPlacement(placement: Placement, where: string, report: Report): void {
   if (placement.constraints.length > maxConstraints) report(where, `at most ${String(maxConstraints)} constraints`);
   if (placement.spread.length > maxSpread) report(where, `at most ${String(maxSpread)} preferences`);
+  const { maxReplicasPerNode } = placement;
+  if (maxReplicasPerNode !== undefined && !(Number.isSafeInteger(maxReplicasPerNode) && maxReplicasPerNode >= 1)) {
+    report(where, `max_replicas_per_node is ${String(maxReplicasPerNode)}; it is a whole number of at least 1`);
+  }
   for (const attribute of [...placement.constraints.map((each) => each.attribute), ...placement.spread]) {
     if (!isNodeAttribute(attribute)) report(where, `"${attribute}" is nothing that a node has; ${attributeRule}`);
   }

@@ -1,6 +1,7 @@
 /** What a controller refuses whatever client sent it. Several problems at once; `where` is the path in a Compose file. */
 import type { Problem } from '../base/errors.ts';
 import type { PortSpec, RestartPolicy, ServiceSpec, StackSpec, TaskTemplate } from './service.ts';
+import { checkDependencies } from './validate-dependencies.ts';
 import { checkParts } from './validate-parts.ts';
 
 /** A name is a DNS label and part of a store key: 63 bytes, as RFC 1035 2.3.4 has it. */
@@ -51,6 +52,7 @@ export function validateStackSpec(spec: StackSpec): readonly Problem[] {
   }
   checkPublishedOnce(spec.services, report);
   checkParts(spec, report);
+  checkDependencies(spec.services, report);
   const bytes = sizeOf(spec);
   if (bytes > maxStackBytes) report('services', tooLarge('the stack', bytes, maxStackBytes));
   return problems;
