@@ -2,6 +2,7 @@
 import { describeError } from '../../proto/base/errors.ts';
 import type { AssignedTask } from '../../proto/domain/assignment.ts';
 import type { TaskStatus } from '../../proto/domain/task.ts';
+import { createCheckTurns } from './check-turns.ts';
 import type { ActorPorts, TaskRecord } from './ports.ts';
 import { TaskActor } from './task-actor.ts';
 
@@ -13,8 +14,9 @@ export class NodeTasks {
   /** The latest list; an earlier one may still be on its way through the journal. */
   #wanted: ReadonlyMap<string, AssignedTask> = new Map();
 
-  constructor(ports: Omit<ActorPorts, 'onForgotten'>) {
-    this.#ports = { ...ports, onForgotten: (taskId) => this.#actors.delete(taskId) };
+  constructor(ports: Omit<ActorPorts, 'onForgotten' | 'checkTurns'>) {
+    const onForgotten = (taskId: string): boolean => this.#actors.delete(taskId);
+    this.#ports = { ...ports, onForgotten, checkTurns: createCheckTurns() };
     ports.runtime.onExit((id, exit) => this.#actors.get(id)?.containerEnded(exit));
   }
 

@@ -1,22 +1,28 @@
 /** PURE: what a task's record and its container say about it when its actor begins, and words for what it does. */
 import type { TaskStatus } from '../../proto/domain/task.ts';
 import { FrotaError } from '../../proto/base/errors.ts';
+import { healthReason } from '../reconcile/health.ts';
 import type { ObservedContainer, TaskEnd } from '../reconcile/task-step.ts';
 import type { Container } from '../runtime/runtime.ts';
 import type { TaskRecord } from './ports.ts';
 
 export function initialStatus(record: TaskRecord, container: Container | undefined, nowMs: number): TaskStatus {
-  const { assigned, end, startedAtMs, address } = record;
+  const { assigned, check, health, end, startedAtMs, address } = record;
   const running = container?.state.kind === 'running' ? container.state.startedAtMs : undefined;
   const started = running ?? startedAtMs;
   const base = {
     taskId: assigned.id,
-    health: 'none' as const,
+    health: check === undefined ? ('none' as const) : (health?.health ?? 'starting'),
     ...(started === undefined ? {} : { startedAtMs: started }),
     ...(address === undefined ? {} : { address }),
   };
   if (end !== undefined) return { ...base, state: end.state, sinceMs: end.finishedAtMs, ...endFields(end) };
-  if (running !== undefined) return { ...base, state: 'running', sinceMs: running };
+  if (running !== undefined) {
+    const hasPassed = check === undefined || health?.hasPassed === true;
+    const reason = health === undefined ? undefined : healthReason(health);
+    const told = { ...base, ...(reason === undefined ? {} : { reason }), sinceMs: running };
+    return { ...told, state: hasPassed ? 'running' : 'starting' };
+  }
   return { ...base, state: 'accepted', sinceMs: nowMs };
 }
 
@@ -58,5 +64,3 @@ export async function orAborted(work: Promise<void>, signal: AbortSignal): Promi
     signal.removeEventListener('abort', stop);
   }
 }
-
-export const megabytes = (bytes: number): string => (bytes / 1e6).toFixed(1);

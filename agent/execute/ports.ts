@@ -5,9 +5,11 @@ import type { AssignedTask, ServiceUnit } from '../../proto/domain/assignment.ts
 import type { TaskStatus } from '../../proto/domain/task.ts';
 import type { Images } from '../images/images.ts';
 import type { Attachment, NodeNetwork } from '../network/network.ts';
+import type { ContainerCheck, HealthState } from '../reconcile/health.ts';
 import type { TaskEnd } from '../reconcile/task-step.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 import type { Journal } from '../state/journal.ts';
+import type { CheckTurns } from './check-turns.ts';
 
 /** The files of a container that this node writes: `/etc/hosts`, `/etc/resolv.conf`, `/etc/hostname`. */
 export interface TaskFiles {
@@ -30,6 +32,8 @@ export interface ActorPorts {
   readonly logger: Logger;
   /** Resolves once the node's network is what the first assignment says; containers start behind it. */
   readonly networkReady: () => Promise<void>;
+  /** Shared by all tasks of the node. */
+  readonly checkTurns: CheckTurns;
   /** Times in the status are this host's wall clock; the session turns them into durations. */
   readonly onStatus: (status: TaskStatus) => void;
   /** The task is gone from this node, its record too. */
@@ -45,6 +49,10 @@ export interface TaskRecord {
   readonly address?: string;
   /** From the image's config; needed to stop it after a restart of the agent. */
   readonly stopSignal?: string;
+  /** How its health is checked; absent: it is not. Part of it may be the image's, as the signal is. */
+  readonly check?: ContainerCheck;
+  /** As it was last told: a later agent must not have it start again. */
+  readonly health?: HealthState;
   /** When it was first known to have left every name and port. */
   readonly drainedAtMs?: number;
   readonly stopSentAtMs?: number;

@@ -5,20 +5,22 @@
 import { describeError } from '../../proto/base/errors.ts';
 import type { AssignedTask } from '../../proto/domain/assignment.ts';
 import type { TaskState, TaskStatus } from '../../proto/domain/task.ts';
+import { containerCheck, healthReason } from '../reconcile/health.ts';
 import { interruptible, nextStep } from '../reconcile/task-step.ts';
 import type { LocalTask, ObservedContainer, Step, TaskEnd } from '../reconcile/task-step.ts';
 import type { Image } from '../images/images.ts';
 import type { Attachment } from '../network/network.ts';
 import type { Container, ContainerExit } from '../runtime/runtime.ts';
 import { containerSpec } from './container-spec.ts';
-import { endFields, initialStatus, megabytes, observedContainer, orAborted } from './observed.ts';
+import { Doorbell } from './doorbell.ts';
+import { endFields, initialStatus, observedContainer, orAborted } from './observed.ts';
 import type { ActorPorts, TaskRecord } from './ports.ts';
+import { pullImage } from './pull-image.ts';
+import { TaskHealth } from './task-health.ts';
 import { JournaledRecord } from './task-record.ts';
 
 /** A step that must succeed in the end (stop, release, record) is tried again after this long. */
 const retryDelayMs = 1_000;
-/** Progress of a pull is told at most this often. */
-const progressIntervalMs = 500;
 
 type Executors = { readonly [K in Step['kind']]: (step: Extract<Step, { kind: K }>) => Promise<void> };
 
@@ -33,6 +35,7 @@ export class TaskActor {
   #wanted: AssignedTask | undefined;
   #mayStart = false;
   #container: ObservedContainer;
+  readonly #health: TaskHealth;
   #killSent = false;
   #attachment: Attachment | undefined;
   #image: Image | undefined;
@@ -40,18 +43,20 @@ export class TaskActor {
   #current: { kind: Step['kind']; abort: AbortController } | undefined;
   #closed = false;
   #forgotten = false;
-  #wake: () => void = () => undefined;
-  #woken = false;
-  #lastProgressMs = 0;
+  readonly #bell = new Doorbell();
   readonly #loop: Promise<void>;
 
   constructor(ports: ActorPorts, record: TaskRecord, observed: Observed, wanted: AssignedTask | undefined) {
     this.#ports = ports;
-    this.#record = new JournaledRecord(ports.journal, record);
+    this.#record = new JournaledRecord(ports, record);
     this.#wanted = wanted;
     this.#attachment = observed.attachment;
     this.#container = observedContainer(record, observed.container);
     this.#status = initialStatus(record, observed.container, this.#nowMs());
+    this.#health = new TaskHealth(ports, () => {
+      this.wake();
+    });
+    if (this.#container.kind === 'running' && record.stopSentAtMs === undefined) this.#checkHealth();
     this.#loop = this.#run();
   }
 
@@ -81,12 +86,12 @@ export class TaskActor {
 
   containerEnded(exit: ContainerExit): void {
     this.#container = { kind: 'ended', ...exit };
+    void this.#health.stop();
     this.wake();
   }
 
   wake(): void {
-    this.#woken = true;
-    this.#wake();
+    this.#bell.ring();
   }
 
   /** Ends the mailbox; what runs keeps running. */
@@ -95,11 +100,12 @@ export class TaskActor {
     if (this.#current !== undefined && interruptible.has(this.#current.kind)) this.#current.abort.abort();
     this.wake();
     await this.#loop;
+    await this.#health.stop();
   }
 
   async #run(): Promise<void> {
     while (!this.#closed && !this.#forgotten) {
-      this.#woken = false;
+      this.#bell.answer();
       const { stopGracePeriodMs, drainDelayMs } = this.assigned.template;
       const step = nextStep(this.#local(), {
         wanted: this.#wanted,
@@ -110,7 +116,7 @@ export class TaskActor {
         nowMs: this.#nowMs(),
       });
       if (step.kind === 'wait')
-        await this.#sleep(step.untilMs === undefined ? undefined : step.untilMs - this.#nowMs());
+        await this.#bell.wait(step.untilMs === undefined ? undefined : step.untilMs - this.#nowMs());
       else await this.#perform(step);
     }
   }
@@ -133,7 +139,7 @@ export class TaskActor {
     this.#ports.logger.warn({ taskId: id, step: step.kind, error: describeError(error) }, 'step failed');
     const begins = step.kind === 'pull' || step.kind === 'attach' || step.kind === 'create' || step.kind === 'start';
     if (!begins) {
-      await this.#sleep(retryDelayMs);
+      await this.#bell.wait(retryDelayMs);
       return;
     }
     // What a failed start left of the container goes in `release`; the end is recorded even if the disk is full.
@@ -161,8 +167,10 @@ export class TaskActor {
     },
     create: () => this.#create(),
     start: () => this.#start(),
-    // Journaled, so that an agent that starts again does not wait anew; a full disk makes it wait a little longer, no more.
-    'note-drained': () => this.#record.save({ drainedAtMs: this.#nowMs() }).catch(() => undefined),
+    'tell-health': () => this.#tellHealth(),
+    // Journaled, so that an agent that starts again does not wait anew.
+    'note-drained': () =>
+      this.#record.saveIfPossible({ drainedAtMs: this.#nowMs() }, 'that it has left names and ports is not journaled'),
     stop: () => this.#stop(),
     kill: async () => {
       await this.#ports.runtime.kill(this.assigned.id, 'SIGKILL');
@@ -173,6 +181,7 @@ export class TaskActor {
       const { id } = this.assigned;
       // On a full disk it is the removal that makes room for the record.
       const before = await this.#record.saveEnd().catch((error: unknown) => error);
+      await this.#health.stop();
       await this.#ports.runtime.remove(id);
       this.#container = { kind: 'absent' };
       await this.#ports.files.remove(id);
@@ -191,17 +200,8 @@ export class TaskActor {
   };
 
   #ensureImage(): Promise<Image> {
-    return this.#ports.images.ensure(this.assigned.template.image, {
-      signal: this.#signal(),
-      onProgress: (progress) => {
-        const now = this.#ports.clock.now().monoMs;
-        if (now - this.#lastProgressMs < progressIntervalMs) return;
-        this.#lastProgressMs = now;
-        const verb = progress.phase === 'downloading' ? 'pulling' : 'unpacking';
-        this.#report('preparing', {
-          reason: `${verb} ${megabytes(progress.doneBytes)} of ${megabytes(progress.totalBytes)} MB`,
-        });
-      },
+    return pullImage(this.#ports, this.assigned.template.image, this.#signal(), (reason) => {
+      this.#report('preparing', { reason });
     });
   }
 
@@ -213,8 +213,13 @@ export class TaskActor {
     const image = this.#image ?? (await this.#ensureImage());
     const files = await this.#ports.files.prepare(task, attachment);
     const spec = containerSpec(task, image, attachment, files);
-    const stopSignal = image.config.stopSignal;
-    await this.#record.save({ address: attachment.address, ...(stopSignal === undefined ? {} : { stopSignal }) });
+    const { stopSignal, healthCheck, shell } = image.config;
+    const check = containerCheck(task.template.healthCheck, healthCheck, shell);
+    await this.#record.save({
+      address: attachment.address,
+      ...(stopSignal === undefined ? {} : { stopSignal }),
+      ...(check === undefined ? {} : { check }),
+    });
     await this.#ports.runtime.create(spec, this.#signal());
     this.#container = { kind: 'created' };
     this.#report('ready', {});
@@ -222,21 +227,37 @@ export class TaskActor {
 
   async #start(): Promise<void> {
     await this.#record.save({ startRequested: true });
-    this.#report('starting', {});
+    const isChecked = this.#record.current.check !== undefined;
+    this.#report('starting', isChecked ? { health: 'starting' } : {});
     const { startedAtMs } = await this.#ports.runtime.start(this.assigned.id);
     // It may have ended before `start` returned.
     if (this.#observedKind() !== 'ended') this.#container = { kind: 'running' };
-    this.#report('running', { startedAtMs });
+    this.#report(isChecked ? 'starting' : 'running', { startedAtMs });
+    this.#checkHealth();
     // The runtime's own record has it too: a full disk is no reason to give up a container that runs.
-    await this.#record.save({ startedAtMs }).catch((error: unknown) => {
-      this.#ports.logger.error({ taskId: this.assigned.id, error: describeError(error) }, 'its start is not journaled');
-    });
+    await this.#record.saveIfPossible({ startedAtMs }, 'its start is not journaled');
+  }
+
+  #checkHealth(): void {
+    const { check, health } = this.#record.current;
+    if (check === undefined || this.#observedKind() !== 'running') return;
+    this.#health.begin(this.assigned.id, check, this.#status.startedAtMs ?? this.#nowMs(), health);
+  }
+
+  /** Told first: who waits for it must not wait for the disk. An agent that dies in between tells it again. */
+  async #tellHealth(): Promise<void> {
+    const health = this.#health.takeNews();
+    const reason = healthReason(health);
+    const fields = { health: health.health, ...(reason === undefined ? {} : { reason }) };
+    this.#report(health.hasPassed ? 'running' : 'starting', fields);
+    await this.#record.saveIfPossible({ health }, 'its health is not journaled');
   }
 
   async #stop(): Promise<void> {
     // Journaled first: an agent that dies in between must not tell an ordered stop as a failure.
     await this.#record.save({ stopSentAtMs: this.#nowMs() }).catch(() => undefined);
     await this.#ports.runtime.kill(this.assigned.id, this.#record.current.stopSignal ?? 'SIGTERM');
+    await this.#health.stop();
   }
 
   async #recordEnd(end: TaskEnd): Promise<void> {
@@ -273,6 +294,7 @@ export class TaskActor {
       imageReady: this.#image !== undefined,
       attached: this.#attachment !== undefined,
       container: this.#container,
+      hasHealthNews: this.#health.hasNews,
       killSent: this.#killSent,
       ...(end === undefined ? {} : { end }),
       ...(drainedAtMs === undefined ? {} : { drainedAtMs }),
@@ -291,17 +313,5 @@ export class TaskActor {
 
   #nowMs(): number {
     return this.#ports.clock.now().wallMs;
-  }
-
-  async #sleep(ms: number | undefined): Promise<void> {
-    if (this.#woken || this.#closed) return;
-    await new Promise<void>((resolve) => {
-      const timer = ms === undefined ? undefined : setTimeout(resolve, Math.max(0, ms));
-      this.#wake = () => {
-        clearTimeout(timer);
-        resolve();
-      };
-    });
-    this.#wake = () => undefined;
   }
 }

@@ -1,15 +1,19 @@
 /** A task's record as its actor has it in memory and as the journal has it, and when the two may differ. */
+import { describeError } from '../../proto/base/errors.ts';
+import type { Logger } from '../../proto/base/log.ts';
 import type { Journal } from '../state/journal.ts';
 import type { TaskEnd } from '../reconcile/task-step.ts';
 import type { TaskRecord } from './ports.ts';
 
 export class JournaledRecord {
   readonly #journal: Journal;
+  readonly #logger: Logger;
   #record: TaskRecord;
   #endJournaled = true;
 
-  constructor(journal: Journal, record: TaskRecord) {
+  constructor({ journal, logger }: { readonly journal: Journal; readonly logger: Logger }, record: TaskRecord) {
     this.#journal = journal;
+    this.#logger = logger;
     this.#record = record;
   }
 
@@ -21,6 +25,13 @@ export class JournaledRecord {
   async save(change: Partial<TaskRecord>): Promise<void> {
     this.#record = { ...this.#record, ...change };
     await this.#journal.put('tasks', this.#record.assigned.id, this.#record);
+  }
+
+  /** For what is as true without a record of it: a full disk is only logged, in the words of `otherwise`. */
+  async saveIfPossible(change: Partial<TaskRecord>, otherwise: string): Promise<void> {
+    await this.save(change).catch((error: unknown) => {
+      this.#logger.error({ taskId: this.#record.assigned.id, error: describeError(error) }, otherwise);
+    });
   }
 
   /** Not yet durable: `saveEnd` is. */

@@ -34,6 +34,8 @@ export interface LocalTask {
   readonly imageReady: boolean;
   readonly attached: boolean;
   readonly container: ObservedContainer;
+  /** Its health is not what was last told of it. */
+  readonly hasHealthNews?: boolean;
   readonly end?: TaskEnd;
   /** When it was first known to have left every name and port; wall time of this host. */
   readonly drainedAtMs?: number;
@@ -47,6 +49,8 @@ export type Step =
   | { readonly kind: 'attach' }
   | { readonly kind: 'create' }
   | { readonly kind: 'start' }
+  /** Reports and records its health. */
+  | { readonly kind: 'tell-health' }
   /** Records that it has left every name and port: from here the drain delay counts. */
   | { readonly kind: 'note-drained' }
   | { readonly kind: 'stop' }
@@ -83,7 +87,8 @@ export function nextStep(local: LocalTask, input: StepInput): Step {
     case 'vanished':
       return { kind: 'finish', end: vanished(input) };
     case 'running':
-      return wantRunning ? { kind: 'wait' } : leaving(local, input);
+      if (!wantRunning) return leaving(local, input);
+      return local.hasHealthNews === true ? { kind: 'tell-health' } : { kind: 'wait' };
     case 'created':
     case 'absent':
       return wantRunning

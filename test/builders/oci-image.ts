@@ -47,6 +47,8 @@ export interface ImageConfigSource {
   readonly workingDir?: string;
   readonly user?: string;
   readonly stopSignal?: string;
+  /** As Docker writes it, durations in nanoseconds. */
+  readonly healthcheck?: Readonly<Record<string, unknown>>;
   readonly labels?: Readonly<Record<string, string>>;
   readonly exposedPorts?: readonly string[];
 }
@@ -248,6 +250,7 @@ async function writeImageBlobs(dir: string, source: ImageSource): Promise<BuiltI
       WorkingDir: config.workingDir,
       User: config.user,
       StopSignal: config.stopSignal,
+      Healthcheck: config.healthcheck,
       Labels: config.labels,
       ...(config.exposedPorts === undefined
         ? {}

@@ -3,13 +3,18 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { busyboxImage } from '../builders/oci-image.ts';
+import type { ImageConfigSource } from '../builders/oci-image.ts';
 import { must } from './cluster.ts';
 
 /** Pushes `test/busybox:1` to a registry that listens over plain HTTP. @returns the reference to write in a Compose file. */
-export async function pushBusybox(registry: string, name = 'test/busybox:1'): Promise<string> {
+export async function pushBusybox(
+  registry: string,
+  name = 'test/busybox:1',
+  config: ImageConfigSource = {},
+): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), 'ft-image-'));
   try {
-    await busyboxImage(folder);
+    await busyboxImage(folder, { config });
     await must('skopeo', [
       'copy',
       '--quiet',

@@ -3,14 +3,15 @@ import { FrotaError } from '../../proto/base/errors.ts';
 import { monoMs, wallMs } from '../../proto/base/clock.ts';
 import { silentLogger } from '../../proto/base/log.ts';
 import type { AssignedTask } from '../../proto/domain/assignment.ts';
+import type { HealthCheck } from '../../proto/domain/health.ts';
 import type { TaskStatus } from '../../proto/domain/task.ts';
 import type { ActorPorts } from '../../agent/execute/ports.ts';
 import type { Attachment } from '../../agent/network/network.ts';
-import type { Container, ContainerExit } from '../../agent/runtime/runtime.ts';
+import type { CapturedExec, Container, ContainerExit } from '../../agent/runtime/runtime.ts';
 import type { Journal } from '../../agent/state/journal.ts';
 
 export interface FakeHost {
-  readonly ports: Omit<ActorPorts, 'onForgotten'>;
+  readonly ports: Omit<ActorPorts, 'onForgotten' | 'checkTurns'>;
   readonly calls: string[];
   readonly statuses: TaskStatus[];
   readonly containers: Map<string, Container>;
@@ -22,6 +23,10 @@ export interface FakeHost {
   readonly failing: Map<string, FrotaError>;
   /** While set, `ensure` waits for it or for the abort. */
   pullGate: Promise<void> | undefined;
+  /** The image's own health check. */
+  healthCheck: HealthCheck | undefined;
+  /** What comes of a command run in a container. */
+  captured: (id: string, args: readonly string[], signal: AbortSignal) => Promise<CapturedExec>;
 }
 
 export function fakeHost(): FakeHost {
@@ -65,16 +70,20 @@ export function fakeHost(): FakeHost {
     failing,
     exit,
     pullGate: undefined,
+    healthCheck: undefined,
+    captured: () => Promise.reject(new FrotaError('unsupported', 'nothing can be run in a stand-in')),
     ports: {
       images: {
         ensure: async (_image, { signal }) => {
           call('ensure');
-          const aborted = new Promise<never>((_resolve, reject) => {
-            signal.addEventListener('abort', () => {
-              reject(new FrotaError('cancelled', 'the pull was cancelled'));
+          if (host.pullGate !== undefined) {
+            const aborted = new Promise<never>((_resolve, reject) => {
+              signal.addEventListener('abort', () => {
+                reject(new FrotaError('cancelled', 'the pull was cancelled'));
+              });
             });
-          });
-          if (host.pullGate !== undefined) await Promise.race([host.pullGate, aborted]);
+            await Promise.race([host.pullGate, aborted]);
+          }
           const config = {
             entrypoint: [],
             command: ['sleep', '1'],
@@ -82,6 +91,7 @@ export function fakeHost(): FakeHost {
             workingDir: '',
             user: '',
             stopSignal: 'SIGQUIT',
+            ...(host.healthCheck === undefined ? {} : { healthCheck: host.healthCheck }),
           };
           return { manifestDigest: 'sha256:1', config, lowerDirs: ['/lower'] };
         },
@@ -111,7 +121,10 @@ export function fakeHost(): FakeHost {
             containers.delete(id);
           }),
         exec: () => Promise.reject(new FrotaError('unsupported', 'nothing can be run in a stand-in')),
-        execCaptured: () => Promise.reject(new FrotaError('unsupported', 'nothing can be run in a stand-in')),
+        execCaptured: async (id, { args }, _options, signal) => {
+          if (containers.get(id)?.state.kind !== 'running') throw new FrotaError('conflict', `${id} does not run`);
+          return host.captured(id, args, signal);
+        },
         lastOutput: () => Promise.resolve('one\nlast words\n'),
         onExit: (added) => {
           listener = added;

@@ -17,7 +17,23 @@ test('absent and null are empty', () => {
   );
 });
 
+test('a health check as Docker writes it: nanoseconds, and 0 for what the Dockerfile did not say', () => {
+  const Healthcheck = { Test: ['CMD-SHELL', 'curl -f localhost'], Interval: 5_000_000_000, Timeout: 1_500_000, StartPeriod: 0, Retries: 0 }; // prettier-ignore
+  const { config } = parse({ config: { Healthcheck, Shell: ['/bin/bash', '-c'] } });
+  expect(config.healthCheck).toEqual({ test: ['CMD-SHELL', 'curl -f localhost'], intervalMs: 5_000, timeoutMs: 2 });
+  expect(config.shell).toEqual(['/bin/bash', '-c']);
+  const all = { Test: ['CMD', 'a'], Interval: 1, Timeout: 2e9, StartPeriod: 3e9, StartInterval: 4e9, Retries: 5 };
+  expect(parse({ config: { Healthcheck: all } }).config.healthCheck).toEqual({
+    test: ['CMD', 'a'], intervalMs: 1, timeoutMs: 2_000, startPeriodMs: 3_000, startIntervalMs: 4_000, retries: 5,
+  }); // prettier-ignore
+  expect(parse({ config: { Healthcheck: { Test: [] } } }).config.healthCheck).toBeUndefined();
+  expect(parse({ config: { Healthcheck: null } }).config.healthCheck).toBeUndefined();
+});
+
 test.each([
+  [{ config: { Healthcheck: { Interval: '30s' } } }, 'Healthcheck.Interval is not a whole number'],
+  [{ config: { Healthcheck: { Retries: -1 } } }, 'Healthcheck.Retries is not a whole number'],
+  [{ config: { Healthcheck: { Test: 'curl' } } }, 'Healthcheck.Test is not a list'],
   [{ rootfs: { diff_ids: ['../x'] } }, 'rootfs.diff_ids'],
   [{ config: { Cmd: 'sh' } }, 'Cmd is not a list'],
   [{ config: { Env: [1] } }, 'Env has an item'],
