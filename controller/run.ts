@@ -21,6 +21,7 @@ import { createControl } from './api/control.ts';
 import type { Control } from './api/control.ts';
 import { joinNode } from './api/join.ts';
 import { createDispatch } from './dispatch/dispatch.ts';
+import type { Chronicle } from './events/chronicle.ts';
 import { createLivenessJudge } from './liveness/liveness-judge.ts';
 import type { LivenessJudge } from './liveness/liveness-judge.ts';
 import { defaultLivenessSettings } from './liveness/settings.ts';
@@ -43,6 +44,7 @@ import { takeLeadership } from './store/cluster-record.ts';
 import type { Leadership } from './store/cluster-record.ts';
 import { contentTransactions, readContent } from './store/contents.ts';
 import { openEmbeddedStore } from './store/embedded/embedded-store.ts';
+import { startHistory } from './start-history.ts';
 import { startMirror } from './store/mirror.ts';
 import type { Mirror } from './store/mirror.ts';
 import { adoptSealingKey, hasSealedRecords } from './store/sealed-records.ts';
@@ -71,6 +73,7 @@ interface Core {
   readonly sealer: Sealer;
   readonly judge: LivenessJudge;
   readonly loop: ControlLoop;
+  readonly chronicle: Chronicle;
 }
 
 export async function runController(options: ControllerOptions, logger: Logger, signal: AbortSignal): Promise<void> {
@@ -116,7 +119,7 @@ async function startCore(
   const mirror = await startMirror(store, logger);
   stops.push(() => mirror.close());
   const records = createRecords({ store, fence: leadership.fence, mirror });
-  const { host, port } = splitAddress(options.livenessListen);
+  const { host, port } = parseAddress(options.livenessListen);
   const judge = await createLivenessJudge({
     workerUrl: new URL('./liveness/worker.js', import.meta.url),
     address: host,
@@ -135,7 +138,9 @@ async function startCore(
     logger,
   });
   stops.push(() => loop.close());
-  return { options, logger, authority, store, leadership, mirror, records, sealer, judge, loop };
+  const chronicle = await startHistory({ store, leadership, judge, logger });
+  stops.push(() => chronicle.close());
+  return { options, logger, authority, store, leadership, mirror, records, sealer, judge, loop, chronicle };
 }
 
 /** Before this controller leads: without the key of what is stored it must not decide anything. */
@@ -281,7 +286,7 @@ function addJoin(server: RpcServer, core: Core, addresses: Addresses): void {
 }
 
 function createControlService(core: Core, addresses: Addresses): Control {
-  const { options, mirror, judge, loop, authority, store, leadership, records, sealer } = core;
+  const { options, mirror, judge, loop, authority, store, leadership, records, sealer, chronicle } = core;
   const registry = createRegistryClient({
     insecureRegistries: options.insecureRegistry,
     retry: { ...defaultRetryPolicy, ...resolveRetries },
@@ -311,6 +316,9 @@ function createControlService(core: Core, addresses: Addresses): Control {
       const { token, record } = await issueToken(store, authority.digest, clock.now().wallMs, ttlMs);
       return { token, expiresAtMs: record.expiresAtMs };
     },
+    readEvents: () => chronicle.read(),
+    onEvents: (listener) => chronicle.onAppend(listener),
+    nowMs: () => clock.now().wallMs,
     joinAddress: addresses.join,
     version: frotaVersion,
     clusterId: leadership.cluster.id,
@@ -326,10 +334,6 @@ function solePlatform(
   if (first === undefined) return undefined;
   const same = others.every(({ os, architecture }) => os === first.os && architecture === first.architecture);
   return same ? { os: first.os, architecture: first.architecture } : undefined;
-}
-
-function splitAddress(address: string): { host: string; port: number } {
-  return parseAddress(address);
 }
 
 /** Listening everywhere says nothing about how others reach this machine: its first address that is not its own loopback. */

@@ -34,6 +34,11 @@ export function addControl(server: RpcServer, control: Control): void {
       caller(context);
       return control.createJoinToken(request);
     },
+    listEvents: (request, context) => control.listEvents(request, caller(context)),
+    inspect: async (request, context) => {
+      caller(context);
+      return Promise.resolve(control.inspect(request));
+    },
     getVersion: async (_request, context) => {
       caller(context);
       return Promise.resolve(control.getVersion());

@@ -1,6 +1,9 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { FrotaError } from '../../proto/base/errors.ts';
 import { connect, createClient } from '../../proto/rpc/client.ts';
 import { controlService } from '../../proto/rpc/service.ts';
+import type { ListEventsReply, ListEventsRequest } from '../../proto/codec/events.ts';
+import type { ClusterEvent } from '../../proto/domain/event.ts';
 import type { ClusterContext } from '../contexts/contexts-file.ts';
 import type { Control } from './control.ts';
 
@@ -44,6 +47,12 @@ export function connectControl({ addresses, ca, certificate, key }: ClusterConte
       await connected();
       yield* client.watchStack({ stack }, { signal });
     },
+    listEvents: (request, signal) =>
+      resumedEvents(request, signal, async function* (from) {
+        await connected();
+        yield* client.listEvents(from, { signal });
+      }),
+    inspect: async (name, signal) => (await ask((options) => client.inspect({ name }, { ...options, signal }))).found,
     createJoinToken: (ttlSeconds, signal) =>
       ask((options) => client.createJoinToken({ ttlSeconds }, { ...options, signal })),
     version: (signal) => ask((options) => client.getVersion({}, { ...options, signal })),
@@ -52,6 +61,35 @@ export function connectControl({ addresses, ca, certificate, key }: ClusterConte
     },
   };
 }
+
+/** A controller that restarts is asked again from the last event on; one that is gone for good is an error. */
+async function* resumedEvents(
+  request: ListEventsRequest,
+  signal: AbortSignal,
+  ask: (request: ListEventsRequest) => AsyncIterable<ListEventsReply>,
+): AsyncIterable<ClusterEvent> {
+  let from = request;
+  for (let failures = 0; ; failures += 1) {
+    try {
+      for await (const { events } of ask(from)) {
+        failures = 0;
+        for (const event of events) {
+          from = { ...request, afterSequence: event.sequence };
+          yield event;
+        }
+      }
+      return;
+    } catch (thrown) {
+      const error = FrotaError.from(thrown);
+      if (!request.follow || signal.aborted || error.code !== 'unavailable' || failures >= maxResumes) throw error;
+      await sleep(resumePauseMs, undefined, { signal }).catch(() => undefined);
+    }
+  }
+}
+
+/** In a row: together a minute, longer than any restart takes. */
+const maxResumes = 60;
+const resumePauseMs = 1_000;
 
 /** No answer in time is a controller that can't be reached; `deadline` is kept for `--timeout`. */
 async function answered<T>(call: Promise<T>): Promise<T> {

@@ -9,6 +9,8 @@ import type {
   StackProgress,
 } from '../../proto/codec/control.ts';
 import type { Content } from '../../proto/domain/content.ts';
+import type { Inspected, ListEventsRequest } from '../../proto/codec/events.ts';
+import type { ClusterEvent } from '../../proto/domain/event.ts';
 import type { NodeView, ServiceView, TaskView } from '../../proto/domain/views.ts';
 import type { StackSpec } from '../../proto/domain/service.ts';
 
@@ -29,6 +31,9 @@ export interface Control {
   listNodes(signal: AbortSignal): Promise<readonly NodeView[]>;
   /** The stack now, and again after every change, until `signal` aborts or the connection breaks. */
   watchStack(stack: string, signal: AbortSignal): AsyncIterable<StackProgress>;
+  /** What was, oldest first, then with `follow` what happens. A broken connection is opened again; nothing is told twice. */
+  listEvents(request: ListEventsRequest, signal: AbortSignal): AsyncIterable<ClusterEvent>;
+  inspect(name: string, signal: AbortSignal): Promise<readonly Inspected[]>;
   createJoinToken(ttlSeconds: number, signal: AbortSignal): Promise<JoinToken>;
   version(signal: AbortSignal): Promise<GetVersionReply>;
   close(): void;

@@ -12,6 +12,17 @@ export function durationFlag(text: string): number {
   return ms;
 }
 
+/** A moment before now as ms before it: `10m`, or a time in ISO 8601. */
+export const momentFlag =
+  (host: { nowMs(): number }) =>
+  (text: string): number => {
+    const duration = parseDurationMs(text);
+    if (duration !== undefined) return duration;
+    const atMs = /^\d{4}-\d{2}-\d{2}/u.test(text) ? Date.parse(text) : NaN;
+    if (!Number.isNaN(atMs)) return Math.max(0, host.nowMs() - atMs);
+    throw new InvalidArgumentError('Write a duration such as 10m, or a time such as 2026-11-24T10:00:00Z.');
+  };
+
 /** A whole number of at least `min` and at most `max`. */
 export const wholeFlag =
   (min: number, max: number) =>

@@ -1,16 +1,20 @@
 /** The Control service's calls: who may call, names as people write them, then the use-case, then the rows people see. */
 import { FrotaError } from '../../proto/base/errors.ts';
 import type { NodeLiveness } from '../../proto/domain/node.ts';
+import type { InspectReply, InspectRequest, ListEventsRequest } from '../../proto/codec/events.ts';
 import type * as wire from '../../proto/codec/control.ts';
 import { isConverged } from '../plan/converged.ts';
 import { resolveService, resolveTarget } from '../plan/resolve-service.ts';
 import type { Snapshot } from '../plan/snapshot.ts';
 import { nodeViews, serviceViews, taskViews } from '../plan/views.ts';
 import type { ViewInput } from '../plan/views.ts';
+import { listEvents } from './events.ts';
+import type { EventPorts } from './events.ts';
+import { inspect } from './inspect.ts';
 import { applyStack, removeStack, scaleServices } from './stacks.ts';
 import type { StackPorts } from './stacks.ts';
 
-export interface ControlPorts extends StackPorts {
+export interface ControlPorts extends StackPorts, EventPorts {
   readonly liveness: () => ReadonlyMap<string, NodeLiveness>;
   /** By task id; of the last pass of the control loop. */
   readonly reasons: () => ReadonlyMap<string, string>;
@@ -80,6 +84,8 @@ export function createControl(ports: ControlPorts) {
       const ttlMs = ttlSeconds === 0 ? undefined : ttlSeconds * 1000;
       return { ...(await ports.createToken(ttlMs)), joinAddress: ports.joinAddress };
     },
+    listEvents: (request: ListEventsRequest, caller: Caller) => listEvents(ports, request, caller.signal),
+    inspect: ({ name }: InspectRequest): InspectReply => ({ found: inspect(viewInput(), name) }),
     getVersion: (): wire.GetVersionReply => ({ version: ports.version, clusterId: ports.clusterId }),
   };
 }

@@ -8,6 +8,8 @@ export const taskKey = (id: string): string => `tasks/${id}`;
 export const statusKey = (taskId: string): string => `statuses/${taskId}`;
 export const nodeKey = (id: string): string => `nodes/${id}`;
 export const factsKey = (nodeId: string): string => `facts/${nodeId}`;
+/** The history's; read and written by `controller/events` alone, and no part of the snapshot. */
+export const eventPrefix = 'events/';
 export const tokenKey = (id: string): string => `tokens/${id}`;
 export const contentKey = (id: string): string => `contents/${id}`;
 /** Contents that are sealed: a content's id begins with its kind. */

@@ -42,12 +42,12 @@ export async function startMirror(store: Store, logger: Logger): Promise<Mirror>
   const listeners = createListeners();
   let waiters: readonly Waiter[] = [];
 
-  function changed(): void {
+  function changed(announce = true): void {
     const revision = picture.revision();
     const reached = waiters.filter((waiter) => waiter.revision <= revision);
     waiters = waiters.filter((waiter) => waiter.revision > revision);
     for (const { resolve } of reached) resolve();
-    listeners.announce();
+    if (announce) listeners.announce();
   }
 
   async function follow(): Promise<void> {
@@ -56,8 +56,7 @@ export async function startMirror(store: Store, logger: Logger): Promise<Mirror>
       try {
         for await (const batch of store.watch('', picture.revision(), abort.signal)) {
           failures = 0;
-          picture.apply(batch);
-          changed();
+          changed(picture.apply(batch));
         }
         return;
       } catch (error) {

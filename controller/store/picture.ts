@@ -27,7 +27,8 @@ export interface Picture {
   snapshot(): Snapshot;
   /** As `snapshot().revision`, without taking a snapshot. */
   revision(): number;
-  apply(batch: WatchBatch): void;
+  /** @returns whether a record of the snapshot was touched. */
+  apply(batch: WatchBatch): boolean;
   /** Everything anew; what did not change stays the same object. */
   replace(range: Range): void;
   /** @returns whether it is news: the task exists and neither the store nor an earlier report is further. */
@@ -52,11 +53,12 @@ export function createPicture(logger: Logger): Picture {
   let revision = 0;
   let current: Snapshot | undefined;
 
-  function put(entry: Entry): void {
-    if (revisions.get(entry.key) === entry.modRevision) return;
-    revisions.set(entry.key, entry.modRevision);
+  /** @returns whether it is a record of the snapshot. */
+  function put(entry: Entry): boolean {
     const key = parseKey(entry.key);
-    if (key === undefined) return;
+    if (key === undefined) return false;
+    if (revisions.get(entry.key) === entry.modRevision) return true;
+    revisions.set(entry.key, entry.modRevision);
     try {
       records.store(key, entry);
       unreadable.delete(entry.key);
@@ -69,13 +71,16 @@ export function createPicture(logger: Logger): Picture {
       records.drop(key);
       unreadable.set(entry.key, reason);
     }
+    return true;
   }
 
-  function remove(key: string): void {
+  function remove(key: string): boolean {
+    const parsed = parseKey(key);
+    if (parsed === undefined) return false;
     revisions.delete(key);
     unreadable.delete(key);
-    const parsed = parseKey(key);
-    if (parsed !== undefined) records.drop(parsed);
+    records.drop(parsed);
+    return true;
   }
 
   function moveTo(next: number): void {
@@ -91,11 +96,14 @@ export function createPicture(logger: Logger): Picture {
       }),
     revision: () => revision,
     apply: (batch) => {
-      for (const change of batch.changes) {
-        if (change.kind === 'put') put(change.entry);
-        else remove(change.key);
+      const touched = batch.changes.map((change) => (change.kind === 'put' ? put(change.entry) : remove(change.key)));
+      // The history and others keep their own records in the store; they are nothing to plan for.
+      if (!touched.includes(true)) {
+        revision = batch.revision;
+        return false;
       }
       moveTo(batch.revision);
+      return true;
     },
     replace: (range) => {
       const present = new Set(range.entries.map(({ key }) => key));

@@ -6,6 +6,7 @@ import { revisionFromWire, revisionToWire } from './revision.ts';
 import { serviceFromWire, serviceToWire, stackFromWire, stackToWire } from './service.ts';
 import { templateFromWire, templateToWire } from './template.ts';
 import { taskFromWire, taskStatusFromWire, taskStatusToWire, taskToWire } from './task.ts';
+import { eventFromWire, eventToWire } from './events.ts';
 import { messageCodec } from './wire.ts';
 
 export const { encode: encodeTaskTemplate, decode: decodeTaskTemplate } = messageCodec(
@@ -37,6 +38,7 @@ export const { encode: encodeJoinTokenRecord, decode: decodeJoinTokenRecord } = 
   joinTokenToWire,
   joinTokenFromWire,
 );
+export const { encode: encodeEvent, decode: decodeEvent } = messageCodec('Event', eventToWire, eventFromWire);
 export const { encode: encodeClusterRecord, decode: decodeClusterRecord } = messageCodec(
   'ClusterRecord',
   clusterToWire,

@@ -4,6 +4,7 @@
  */
 import * as control from '../codec/control.ts';
 import * as dispatch from '../codec/dispatch.ts';
+import * as events from '../codec/events.ts';
 import type { Codec } from '../codec/wire.ts';
 import { frota } from '../gen/frota.js';
 
@@ -78,6 +79,8 @@ export const controlService = serviceOf(frota.v1.Control.prototype, {
   watchStack: { request: control.watchStackRequest, reply: control.stackProgress },
   createJoinToken: { request: control.createJoinTokenRequest, reply: control.createJoinTokenReply },
   getVersion: { request: control.getVersionRequest, reply: control.getVersionReply },
+  listEvents: { request: events.listEventsRequest, reply: events.listEventsReply },
+  inspect: { request: events.inspectRequest, reply: events.inspectReply },
 });
 
 /** A new machine → controller, on the join port. */

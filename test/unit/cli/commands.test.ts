@@ -365,3 +365,49 @@ describe('usage', () => {
     }
   });
 });
+
+describe('events and inspect', () => {
+  const event = {
+    sequence: 7,
+    revision: 3,
+    atMs: Date.parse('2026-11-24T10:00:00.123Z'),
+    kind: 'task.failed',
+    stack: 'hello',
+    service: 'web',
+    slot: 2,
+    taskId: 't2',
+    node: 'n1',
+    message: 'failed (exit code 1)',
+    cause: 'exited with code 1',
+  };
+
+  it('are told a line each, with what caused them', async () => {
+    line.control.events = [event];
+    expect(await line.run('events', '--since', '10m', '-n', '5', 'web')).toBe(0);
+    expect(line.out).toBe(
+      '2026-11-24T10:00:00.123Z  task.failed       hello/web.2 on n1: failed (exit code 1) (exited with code 1)\n',
+    );
+    expect(line.control.calls).toEqual([
+      { listEvents: { follow: false, subject: 'web', sinceAgoMs: 600_000, last: 5 } },
+    ]);
+  });
+
+  it('are one JSON object a line for scripts', async () => {
+    line.control.events = [event, { ...event, sequence: 8 }];
+    expect(await line.run('events', '-o', 'json')).toBe(0);
+    const lines = line.out.trimEnd().split('\n');
+    expect(lines.map((each) => (JSON.parse(each) as { sequence: number }).sequence)).toEqual([7, 8]);
+  });
+
+  it('refuse a moment that is none', async () => {
+    expect(await line.run('events', '--since', 'yesterday')).toBe(2);
+    expect(line.err).toContain('Write a duration such as 10m');
+  });
+
+  it('show what is there, and fail for what is not', async () => {
+    line.control.inspected.set('n1', [{ kind: 'node', json: '{"id":"x"}' }]);
+    expect(await line.run('inspect', 'n1', 'nope')).toBe(4);
+    expect(line.json()).toEqual([{ kind: 'node', id: 'x' }]);
+    expect(line.err).toContain('"nope"');
+  });
+});

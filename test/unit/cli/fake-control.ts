@@ -2,6 +2,8 @@ import type { Applied, Control, JoinToken, Scaled, StackProgress } from '../../.
 import { FrotaError } from '../../../proto/base/errors.ts';
 import type { Content } from '../../../proto/domain/content.ts';
 import type { StackSpec } from '../../../proto/domain/service.ts';
+import type { Inspected, ListEventsRequest } from '../../../proto/codec/events.ts';
+import type { ClusterEvent } from '../../../proto/domain/event.ts';
 import type { NodeView, ServiceView, TaskView } from '../../../proto/domain/views.ts';
 
 export const aTask = (over: Partial<TaskView> = {}): TaskView => ({
@@ -70,6 +72,8 @@ export class FakeControl implements Control {
   tasks: readonly TaskView[] = [];
   nodes: readonly NodeView[] = [];
   stacks: readonly string[] = ['hello'];
+  events: readonly ClusterEvent[] = [];
+  inspected = new Map<string, readonly Inspected[]>();
   failure: FrotaError | undefined;
   /** Each watch takes the next list; the last one is used again. */
   watches: WatchStep[][] = [[progress()]];
@@ -108,6 +112,17 @@ export class FakeControl implements Control {
       else if (step instanceof FrotaError) throw step;
       else yield step;
     }
+  }
+
+  async *listEvents(request: ListEventsRequest): AsyncGenerator<ClusterEvent> {
+    this.calls.push({ listEvents: request });
+    if (this.failure !== undefined) throw this.failure;
+    yield* this.events;
+    await Promise.resolve();
+  }
+
+  inspect(name: string): Promise<readonly Inspected[]> {
+    return this.#answer({ inspect: name }, this.inspected.get(name) ?? []);
   }
 
   createJoinToken(ttlSeconds: number): Promise<JoinToken> {

@@ -31,6 +31,10 @@ export async function serveControl(control: FakeControl): Promise<RealServer> {
     listNodes: async () => ({ nodes: await control.listNodes() }),
     watchStack: ({ stack }, { signal }) => control.watchStack(stack, signal),
     createJoinToken: ({ ttlSeconds }) => control.createJoinToken(ttlSeconds),
+    listEvents: async function* (request) {
+      for await (const event of control.listEvents(request)) yield { events: [event] };
+    },
+    inspect: async ({ name }) => ({ found: await control.inspect(name) }),
     getVersion: () => control.version(),
   };
   server.add(controlService, handlers);

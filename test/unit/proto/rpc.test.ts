@@ -41,6 +41,8 @@ const controlHandlers: Handlers<typeof controlService> = {
   listNodes: async () => notHere(),
   watchStack: () => notHere(),
   createJoinToken: async () => notHere(),
+  listEvents: () => notHere(),
+  inspect: async () => notHere(),
   getVersion: async () => ({ version: '1.2.3', clusterId: 'c1' }),
 };
 

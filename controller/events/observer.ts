@@ -1,0 +1,206 @@
+/** From changes of records to events. Keeps of each record only what the next change is compared with. */
+import type { Node, NodeLiveness } from '../../proto/domain/node.ts';
+import { maxEventTextLength } from '../../proto/domain/event.ts';
+import type { NewEvent } from '../../proto/domain/event.ts';
+import type { Service, Stack } from '../../proto/domain/service.ts';
+import { isEnded, slotName } from '../../proto/domain/task.ts';
+import type { Task, TaskStatus } from '../../proto/domain/task.ts';
+
+/** A record as it is now, or that it is gone. */
+export type RecordChange =
+  | { readonly kind: 'stack'; readonly id: string; readonly value: Stack | undefined }
+  | { readonly kind: 'service'; readonly id: string; readonly value: Service | undefined }
+  | { readonly kind: 'task'; readonly id: string; readonly value: Task | undefined }
+  | { readonly kind: 'status'; readonly id: string; readonly value: TaskStatus | undefined }
+  | { readonly kind: 'node'; readonly id: string; readonly value: Node | undefined };
+
+export interface Observer {
+  /** What the change means, compared with what was seen before of the same record. */
+  observe(change: RecordChange, revision: number): readonly NewEvent[];
+  /** Nodes whose state differs from what was said of them before. The first call of a node that is well says nothing. */
+  observeLiveness(states: ReadonlyMap<string, NodeLiveness>): readonly NewEvent[];
+}
+
+type Draft = Omit<NewEvent, 'revision'>;
+
+export function createObserver(): Observer {
+  const stacks = new Map<string, Stack>();
+  const rollouts = new Map<string, string>();
+  const tasks = new Map<string, Task>();
+  const statuses = new Map<string, TaskStatus>();
+  const nodes = new Map<string, Node>();
+  const liveness = new Map<string, NodeLiveness['state']>();
+  /** By slot: the task that came last. */
+  const latest = new Map<string, string>();
+
+  const nodeName = (id: string | undefined): string | undefined =>
+    id === undefined ? undefined : (nodes.get(id)?.name ?? id);
+
+  const about = (task: Task): Omit<Draft, 'kind' | 'message'> => {
+    const node = nodeName(task.nodeId);
+    const { stack, service, slot, id: taskId } = task;
+    return { stack, service, slot, taskId, ...(node !== undefined && { node }) };
+  };
+
+  function stackEvents(id: string, stack: Stack | undefined): readonly Draft[] {
+    const before = stacks.get(id);
+    if (stack === undefined) {
+      stacks.delete(id);
+      return [{ kind: 'stack.removed', stack: id, message: 'the stack was removed' }];
+    }
+    stacks.set(id, stack);
+    if (before?.version === stack.version) return [];
+    const message = `version ${String(stack.version)} was declared`;
+    return [{ kind: 'stack.applied', stack: id, by: stack.appliedBy, message }];
+  }
+
+  function serviceEvents(id: string, service: Service | undefined): readonly Draft[] {
+    const { rollout } = service ?? {};
+    const now = rollout === undefined ? undefined : `${String(rollout.version)} ${rollout.state}`;
+    const before = rollouts.get(id);
+    if (now === undefined) rollouts.delete(id);
+    else rollouts.set(id, now);
+    if (service === undefined || rollout === undefined || now === before) return [];
+    const message = `update to version ${String(rollout.version)}: ${rollout.state}`;
+    const { stack, name } = service;
+    return [{ kind: `rollout.${rollout.state}`, stack, service: name, message, ...because(rollout.reason) }];
+  }
+
+  function taskEvents(id: string, task: Task | undefined): readonly Draft[] {
+    const before = tasks.get(id);
+    if (task === undefined) {
+      tasks.delete(id);
+      if (before !== undefined && latest.get(slotKey(before)) === id) latest.delete(slotKey(before));
+      return [];
+    }
+    const predecessor = tasks.get(latest.get(slotKey(task)) ?? '');
+    tasks.set(id, task);
+    if (before === undefined) latest.set(slotKey(task), id);
+    const events: Draft[] = [];
+    if (task.nodeId !== undefined && before?.nodeId === undefined && task.desired === 'running') {
+      const message = `placed on ${nodeName(task.nodeId) ?? ''}`;
+      events.push({ kind: 'task.assigned', ...about(task), message, ...because(whyFollowed(predecessor, id)) });
+    }
+    if (task.nodeId === undefined && before === undefined && task.desired === 'running') {
+      events.push({
+        kind: 'task.pending',
+        ...about(task),
+        message: 'waits for a node',
+        ...because(whyFollowed(predecessor, id)),
+      });
+    }
+    if (task.orphaned === true && before?.orphaned !== true) {
+      events.push({
+        kind: 'task.orphaned',
+        ...about(task),
+        message: 'given up with its node',
+        ...because(task.desiredReason),
+      });
+    } else if (task.desired !== 'running' && (before === undefined || before.desired === 'running') && !hasEnded(id)) {
+      events.push({ kind: 'task.stopping', ...about(task), message: 'is to stop', ...because(task.desiredReason) });
+    }
+    return events;
+  }
+
+  const hasEnded = (taskId: string): boolean => {
+    const status = statuses.get(taskId);
+    return status !== undefined && isEnded(status.state);
+  };
+
+  /** How the slot's earlier task came to its end. */
+  function whyFollowed(predecessor: Task | undefined, successor: string): string | undefined {
+    if (predecessor === undefined || predecessor.id === successor) return undefined;
+    const status = statuses.get(predecessor.id);
+    const ended =
+      status !== undefined && isEnded(status.state) && status.state !== 'shutdown'
+        ? (status.reason ?? status.state)
+        : undefined;
+    const why = ended ?? predecessor.desiredReason;
+    return `follows ${predecessor.id}${why === undefined ? '' : `: ${why}`}`;
+  }
+
+  function statusEvents(id: string, status: TaskStatus | undefined): readonly Draft[] {
+    const before = statuses.get(id);
+    if (status === undefined) {
+      statuses.delete(id);
+      return [];
+    }
+    statuses.set(id, status);
+    const task = tasks.get(id);
+    const subject = task === undefined ? { taskId: id } : about(task);
+    if (before?.state !== status.state) return [{ kind: `task.${status.state}`, ...subject, ...stateText(status) }];
+    if (before.health === status.health) return [];
+    return [{ kind: `task.${status.health}`, ...subject, message: `is ${status.health}`, ...because(status.reason) }];
+  }
+
+  function nodeEvents(id: string, node: Node | undefined): readonly Draft[] {
+    const before = nodes.get(id);
+    if (node === undefined) {
+      nodes.delete(id);
+      liveness.delete(id);
+      return before === undefined ? [] : [{ kind: 'node.left', node: before.name, message: 'left the cluster' }];
+    }
+    nodes.set(id, node);
+    if (before === undefined) return [{ kind: 'node.joined', node: node.name, message: `joined with ${node.subnet}` }];
+    const events: Draft[] = [];
+    if (before.availability !== node.availability) {
+      events.push({ kind: `node.${node.availability}`, node: node.name, message: `set to ${node.availability}` });
+    }
+    if (labelsText(before) !== labelsText(node)) {
+      events.push({ kind: 'node.labelled', node: node.name, message: `labels: ${labelsText(node)}` });
+    }
+    return events;
+  }
+
+  function drafts(change: RecordChange): readonly Draft[] {
+    switch (change.kind) {
+      case 'stack':
+        return stackEvents(change.id, change.value);
+      case 'service':
+        return serviceEvents(change.id, change.value);
+      case 'task':
+        return taskEvents(change.id, change.value);
+      case 'status':
+        return statusEvents(change.id, change.value);
+      case 'node':
+        return nodeEvents(change.id, change.value);
+    }
+  }
+
+  return {
+    observe: (change, revision) => drafts(change).map((draft) => ({ ...shortened(draft), revision })),
+    observeLiveness: (states) =>
+      [...states].flatMap(([id, { state, reason }]): NewEvent[] => {
+        const before = liveness.get(id);
+        // A moment of silence that ended is no event, nor that a node is well when nobody said otherwise.
+        if (state === before || state === 'suspect') return [];
+        liveness.set(id, state);
+        if (state === 'ready' && before === undefined) return [];
+        const draft = { kind: `node.${state}`, node: nodeName(id) ?? id, message: `is ${state}`, ...because(reason) };
+        return [{ ...shortened(draft), revision: 0 }];
+      }),
+  };
+}
+
+const slotKey = (task: Task): string => `${task.stack}/${slotName(task.service, task.slot)}`;
+
+const because = (cause: string | undefined): { readonly cause?: string } => (cause === undefined ? {} : { cause });
+
+const labelsText = (node: Node): string =>
+  Object.entries(node.labels)
+    .map(([key, value]) => `${key}=${value}`)
+    .sort()
+    .join(', ');
+
+function stateText({ state, exitCode, reason, address }: TaskStatus): Pick<Draft, 'message' | 'cause'> {
+  if (state === 'running') return { message: address === undefined ? 'runs' : `runs at ${address}` };
+  if (state === 'complete') return { message: 'ended with exit code 0' };
+  const code = exitCode === undefined ? '' : ` (exit code ${String(exitCode)})`;
+  return { message: state === 'shutdown' ? `stopped${code}` : `${state}${code}`, ...because(reason) };
+}
+
+function shortened(draft: Draft): Draft {
+  const cut = (text: string): string =>
+    text.length <= maxEventTextLength ? text : `${text.slice(0, maxEventTextLength - 1)}…`;
+  return { ...draft, message: cut(draft.message), ...(draft.cause !== undefined && { cause: cut(draft.cause) }) };
+}
