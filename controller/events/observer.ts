@@ -3,7 +3,7 @@ import type { Node, NodeLiveness } from '../../proto/domain/node.ts';
 import { maxEventTextLength } from '../../proto/domain/event.ts';
 import type { NewEvent } from '../../proto/domain/event.ts';
 import type { Service, Stack } from '../../proto/domain/service.ts';
-import { isEnded, slotName } from '../../proto/domain/task.ts';
+import { isEnded, slotName, taskStateRank } from '../../proto/domain/task.ts';
 import type { Task, TaskStatus } from '../../proto/domain/task.ts';
 
 /** A record as it is now, or that it is gone. */
@@ -128,6 +128,8 @@ export function createObserver(): Observer {
     statuses.set(id, status);
     const task = tasks.get(id);
     const subject = task === undefined ? { taskId: id } : about(task);
+    // What lies before it runs is on its way, and shown by `ps`.
+    if (taskStateRank(status.state) < taskStateRank('running')) return [];
     if (before?.state !== status.state) return [{ kind: `task.${status.state}`, ...subject, ...stateText(status) }];
     if (before.health === status.health) return [];
     return [{ kind: `task.${status.health}`, ...subject, message: `is ${status.health}`, ...because(status.reason) }];

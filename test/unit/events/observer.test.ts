@@ -33,7 +33,6 @@ describe('a task in its slot', () => {
     ];
     expect(told.map(text)).toEqual([
       'task.assigned: placed on n1',
-      'task.assigned: assigned',
       'task.running: runs at 10.64.1.2',
       'task.failed: failed (exit code 3) (exited with code 3)',
       'task.assigned: placed on n1 (follows a: exited with code 3)',
