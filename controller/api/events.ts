@@ -21,16 +21,15 @@ export async function* listEvents(
   request: ListEventsRequest,
   signal: AbortSignal,
 ): AsyncIterable<ListEventsReply> {
-  let waiting: ClusterEvent[] = [];
-  let overflow = false;
+  const queue = { waiting: [] as ClusterEvent[], overflow: false };
   let ring: () => void = () => undefined;
   const wake = (): void => {
     ring();
   };
   // Listens before it reads, so that nothing falls between the two.
   const off = ports.onEvents((events) => {
-    overflow ||= waiting.length + events.length > maxWaiting;
-    if (!overflow) waiting.push(...events);
+    queue.overflow ||= queue.waiting.length + events.length > maxWaiting;
+    if (!queue.overflow) queue.waiting.push(...events);
     wake();
   });
   signal.addEventListener('abort', wake, { once: true });
@@ -43,18 +42,18 @@ export async function* listEvents(
     }
     let last = history.at(-1)?.sequence ?? 0;
     while (request.follow && !signal.aborted) {
-      if (overflow)
+      if (queue.overflow)
         throw new FrotaError('exhausted', 'too slow for what happens in the cluster; ask again with a filter');
-      const events = waiting.filter((event) => event.sequence > last && wanted(event));
-      waiting = [];
+      const events = queue.waiting.filter((event) => event.sequence > last && wanted(event));
+      queue.waiting = [];
       last = events.at(-1)?.sequence ?? last;
       for (let at = 0; at < events.length; at += maxEventsPerReply) {
         yield { events: events.slice(at, at + maxEventsPerReply) };
       }
-      if (waiting.length > 0) continue;
       await new Promise<void>((resolve) => {
         ring = resolve;
-        if (signal.aborted) resolve();
+        // Something may have come while this was being read.
+        if (signal.aborted || queue.waiting.length > 0) resolve();
       });
     }
   } finally {

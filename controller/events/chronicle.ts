@@ -137,12 +137,17 @@ class StoredChronicle implements Chronicle {
           revision = batch.revision;
         }
       } catch (error) {
-        if (signal.aborted) return;
+        if (this.#isClosed()) return;
         logger.warn({ error: describeError(error) }, 'the history lost its watch of the store; it looks anew');
         await sleep(retryMs, undefined, { signal }).catch(() => undefined);
         revision = await this.#catchUp(revision).catch(() => revision);
       }
     }
+  }
+
+  /** Read through a method: it changes during an `await`, which control flow analysis does not see. */
+  #isClosed(): boolean {
+    return this.#abort.signal.aborted;
   }
 
   #observe(key: string, entry: Entry | undefined): readonly NewEvent[] {
@@ -183,7 +188,7 @@ class StoredChronicle implements Chronicle {
         if (!(await this.#commit(events))) return;
       } catch (error) {
         this.#options.logger.warn({ error: describeError(error) }, 'events could not be written; tried again');
-        if (signal.aborted) return;
+        if (this.#isClosed()) return;
         await sleep(retryMs, undefined, { signal }).catch(() => undefined);
         continue;
       }

@@ -24,93 +24,130 @@ export interface Observer {
 type Draft = Omit<NewEvent, 'revision'>;
 
 export function createObserver(): Observer {
-  const stacks = new Map<string, Stack>();
-  const rollouts = new Map<string, string>();
-  const tasks = new Map<string, Task>();
-  const statuses = new Map<string, TaskStatus>();
-  const nodes = new Map<string, Node>();
-  const liveness = new Map<string, NodeLiveness['state']>();
+  return new RecordObserver();
+}
+
+class RecordObserver implements Observer {
+  readonly #stacks = new Map<string, Stack>();
+  readonly #rollouts = new Map<string, string>();
+  readonly #tasks = new Map<string, Task>();
+  readonly #statuses = new Map<string, TaskStatus>();
+  readonly #nodes = new Map<string, Node>();
+  readonly #liveness = new Map<string, NodeLiveness['state']>();
   /** By slot: the task that came last. */
-  const latest = new Map<string, string>();
+  readonly #latest = new Map<string, string>();
 
-  const nodeName = (id: string | undefined): string | undefined =>
-    id === undefined ? undefined : (nodes.get(id)?.name ?? id);
+  observe(change: RecordChange, revision: number): readonly NewEvent[] {
+    return this.#drafts(change).map((draft) => ({ ...shortened(draft), revision }));
+  }
 
-  const about = (task: Task): Omit<Draft, 'kind' | 'message'> => {
-    const node = nodeName(task.nodeId);
-    const { stack, service, slot, id: taskId } = task;
-    return { stack, service, slot, taskId, ...(node !== undefined && { node }) };
-  };
+  observeLiveness(states: ReadonlyMap<string, NodeLiveness>): readonly NewEvent[] {
+    return [...states].flatMap(([id, { state, reason }]): NewEvent[] => {
+      const before = this.#liveness.get(id);
+      // A moment of silence that ended is no event, nor that a node is well when nobody said otherwise.
+      if (state === before || state === 'suspect') return [];
+      this.#liveness.set(id, state);
+      if (state === 'ready' && before === undefined) return [];
+      const node = this.#nodeName(id) ?? id;
+      return [
+        { ...shortened({ kind: `node.${state}`, node, message: `is ${state}`, ...because(reason) }), revision: 0 },
+      ];
+    });
+  }
 
-  function stackEvents(id: string, stack: Stack | undefined): readonly Draft[] {
-    const before = stacks.get(id);
+  #drafts(change: RecordChange): readonly Draft[] {
+    switch (change.kind) {
+      case 'stack':
+        return this.#stackEvents(change.id, change.value);
+      case 'service':
+        return this.#serviceEvents(change.id, change.value);
+      case 'task':
+        return this.#taskEvents(change.id, change.value);
+      case 'status':
+        return this.#statusEvents(change.id, change.value);
+      case 'node':
+        return this.#nodeEvents(change.id, change.value);
+    }
+  }
+
+  #stackEvents(id: string, stack: Stack | undefined): readonly Draft[] {
+    const before = this.#stacks.get(id);
     if (stack === undefined) {
-      stacks.delete(id);
+      this.#stacks.delete(id);
       return [{ kind: 'stack.removed', stack: id, message: 'the stack was removed' }];
     }
-    stacks.set(id, stack);
+    this.#stacks.set(id, stack);
     if (before?.version === stack.version) return [];
     const message = `version ${String(stack.version)} was declared`;
     return [{ kind: 'stack.applied', stack: id, by: stack.appliedBy, message }];
   }
 
-  function serviceEvents(id: string, service: Service | undefined): readonly Draft[] {
+  #serviceEvents(id: string, service: Service | undefined): readonly Draft[] {
     const { rollout } = service ?? {};
     const now = rollout === undefined ? undefined : `${String(rollout.version)} ${rollout.state}`;
-    const before = rollouts.get(id);
-    if (now === undefined) rollouts.delete(id);
-    else rollouts.set(id, now);
+    const before = this.#rollouts.get(id);
+    if (now === undefined) this.#rollouts.delete(id);
+    else this.#rollouts.set(id, now);
     if (service === undefined || rollout === undefined || now === before) return [];
     const message = `update to version ${String(rollout.version)}: ${rollout.state}`;
     const { stack, name } = service;
     return [{ kind: `rollout.${rollout.state}`, stack, service: name, message, ...because(rollout.reason) }];
   }
 
-  function taskEvents(id: string, task: Task | undefined): readonly Draft[] {
-    const before = tasks.get(id);
+  #taskEvents(id: string, task: Task | undefined): readonly Draft[] {
+    const before = this.#tasks.get(id);
     if (task === undefined) {
-      tasks.delete(id);
-      if (before !== undefined && latest.get(slotKey(before)) === id) latest.delete(slotKey(before));
+      this.#tasks.delete(id);
+      if (before !== undefined && this.#latest.get(slotKey(before)) === id) this.#latest.delete(slotKey(before));
       return [];
     }
-    const predecessor = tasks.get(latest.get(slotKey(task)) ?? '');
-    tasks.set(id, task);
-    if (before === undefined) latest.set(slotKey(task), id);
+    const predecessor = this.#tasks.get(this.#latest.get(slotKey(task)) ?? '');
+    this.#tasks.set(id, task);
+    if (before === undefined) this.#latest.set(slotKey(task), id);
     const events: Draft[] = [];
     if (task.nodeId !== undefined && before?.nodeId === undefined && task.desired === 'running') {
-      const message = `placed on ${nodeName(task.nodeId) ?? ''}`;
-      events.push({ kind: 'task.assigned', ...about(task), message, ...because(whyFollowed(predecessor, id)) });
+      const message = `placed on ${this.#nodeName(task.nodeId) ?? ''}`;
+      events.push({
+        kind: 'task.assigned',
+        ...this.#about(task),
+        message,
+        ...because(this.#whyFollowed(predecessor, id)),
+      });
     }
     if (task.nodeId === undefined && before === undefined && task.desired === 'running') {
       events.push({
         kind: 'task.pending',
-        ...about(task),
+        ...this.#about(task),
         message: 'waits for a node',
-        ...because(whyFollowed(predecessor, id)),
+        ...because(this.#whyFollowed(predecessor, id)),
       });
     }
     if (task.orphaned === true && before?.orphaned !== true) {
       events.push({
         kind: 'task.orphaned',
-        ...about(task),
+        ...this.#about(task),
         message: 'given up with its node',
         ...because(task.desiredReason),
       });
-    } else if (task.desired !== 'running' && (before === undefined || before.desired === 'running') && !hasEnded(id)) {
-      events.push({ kind: 'task.stopping', ...about(task), message: 'is to stop', ...because(task.desiredReason) });
+    } else if (
+      task.desired !== 'running' &&
+      (before === undefined || before.desired === 'running') &&
+      !this.#hasEnded(id)
+    ) {
+      events.push({
+        kind: 'task.stopping',
+        ...this.#about(task),
+        message: 'is to stop',
+        ...because(task.desiredReason),
+      });
     }
     return events;
   }
 
-  const hasEnded = (taskId: string): boolean => {
-    const status = statuses.get(taskId);
-    return status !== undefined && isEnded(status.state);
-  };
-
   /** How the slot's earlier task came to its end. */
-  function whyFollowed(predecessor: Task | undefined, successor: string): string | undefined {
+  #whyFollowed(predecessor: Task | undefined, successor: string): string | undefined {
     if (predecessor === undefined || predecessor.id === successor) return undefined;
-    const status = statuses.get(predecessor.id);
+    const status = this.#statuses.get(predecessor.id);
     const ended =
       status !== undefined && isEnded(status.state) && status.state !== 'shutdown'
         ? (status.reason ?? status.state)
@@ -119,15 +156,15 @@ export function createObserver(): Observer {
     return `follows ${predecessor.id}${why === undefined ? '' : `: ${why}`}`;
   }
 
-  function statusEvents(id: string, status: TaskStatus | undefined): readonly Draft[] {
-    const before = statuses.get(id);
+  #statusEvents(id: string, status: TaskStatus | undefined): readonly Draft[] {
+    const before = this.#statuses.get(id);
     if (status === undefined) {
-      statuses.delete(id);
+      this.#statuses.delete(id);
       return [];
     }
-    statuses.set(id, status);
-    const task = tasks.get(id);
-    const subject = task === undefined ? { taskId: id } : about(task);
+    this.#statuses.set(id, status);
+    const task = this.#tasks.get(id);
+    const subject = task === undefined ? { taskId: id } : this.#about(task);
     // What lies before it runs is on its way, and shown by `ps`.
     if (taskStateRank(status.state) < taskStateRank('running')) return [];
     if (before?.state !== status.state) return [{ kind: `task.${status.state}`, ...subject, ...stateText(status) }];
@@ -135,14 +172,14 @@ export function createObserver(): Observer {
     return [{ kind: `task.${status.health}`, ...subject, message: `is ${status.health}`, ...because(status.reason) }];
   }
 
-  function nodeEvents(id: string, node: Node | undefined): readonly Draft[] {
-    const before = nodes.get(id);
+  #nodeEvents(id: string, node: Node | undefined): readonly Draft[] {
+    const before = this.#nodes.get(id);
     if (node === undefined) {
-      nodes.delete(id);
-      liveness.delete(id);
+      this.#nodes.delete(id);
+      this.#liveness.delete(id);
       return before === undefined ? [] : [{ kind: 'node.left', node: before.name, message: 'left the cluster' }];
     }
-    nodes.set(id, node);
+    this.#nodes.set(id, node);
     if (before === undefined) return [{ kind: 'node.joined', node: node.name, message: `joined with ${node.subnet}` }];
     const events: Draft[] = [];
     if (before.availability !== node.availability) {
@@ -154,34 +191,20 @@ export function createObserver(): Observer {
     return events;
   }
 
-  function drafts(change: RecordChange): readonly Draft[] {
-    switch (change.kind) {
-      case 'stack':
-        return stackEvents(change.id, change.value);
-      case 'service':
-        return serviceEvents(change.id, change.value);
-      case 'task':
-        return taskEvents(change.id, change.value);
-      case 'status':
-        return statusEvents(change.id, change.value);
-      case 'node':
-        return nodeEvents(change.id, change.value);
-    }
+  #nodeName(id: string | undefined): string | undefined {
+    return id === undefined ? undefined : (this.#nodes.get(id)?.name ?? id);
   }
 
-  return {
-    observe: (change, revision) => drafts(change).map((draft) => ({ ...shortened(draft), revision })),
-    observeLiveness: (states) =>
-      [...states].flatMap(([id, { state, reason }]): NewEvent[] => {
-        const before = liveness.get(id);
-        // A moment of silence that ended is no event, nor that a node is well when nobody said otherwise.
-        if (state === before || state === 'suspect') return [];
-        liveness.set(id, state);
-        if (state === 'ready' && before === undefined) return [];
-        const draft = { kind: `node.${state}`, node: nodeName(id) ?? id, message: `is ${state}`, ...because(reason) };
-        return [{ ...shortened(draft), revision: 0 }];
-      }),
-  };
+  #about(task: Task): Omit<Draft, 'kind' | 'message'> {
+    const node = this.#nodeName(task.nodeId);
+    const { stack, service, slot, id: taskId } = task;
+    return { stack, service, slot, taskId, ...(node !== undefined && { node }) };
+  }
+
+  #hasEnded(taskId: string): boolean {
+    const status = this.#statuses.get(taskId);
+    return status !== undefined && isEnded(status.state);
+  }
 }
 
 const slotKey = (task: Task): string => `${task.stack}/${slotName(task.service, task.slot)}`;
