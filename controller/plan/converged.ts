@@ -12,7 +12,7 @@ import type { WantedSlots } from './wanted-slots.ts';
 
 /**
  * True when each wanted slot has a running task of the declared template (or one that has completed and, by its policy,
- * stays so), and nothing else of the stack still runs. For a stack that was removed: when no task of it is left.
+ * stays so), nothing else of the stack still runs, and no update is under way or has failed. For a stack that was removed: when no task of it is left.
  */
 export function isConverged(snapshot: Snapshot, liveness: ReadonlyMap<string, NodeLiveness>, stack: string): boolean {
   const spec = snapshot.stacks.get(stack)?.value.spec;
@@ -20,7 +20,10 @@ export function isConverged(snapshot: Snapshot, liveness: ReadonlyMap<string, No
   if (spec === undefined) return tasks.length === 0;
   const wanted = new Map(spec.services.map((service) => [service.name, wantedOf(snapshot, liveness, service, tasks)]));
   const declared = new Map(spec.services.map((service) => [service.name, service]));
-  for (const [, { value }] of snapshot.services) if (value.stack === stack && !declared.has(value.name)) return false;
+  for (const [, { value }] of snapshot.services) {
+    if (value.stack !== stack) continue;
+    if (!declared.has(value.name) || (value.rollout ?? { state: 'completed' }).state !== 'completed') return false;
+  }
   const settled = new Map(spec.services.map((service) => [service.name, new Set<number>()]));
   const isCurrent = templateComparison();
   for (const task of tasks) {

@@ -31,6 +31,8 @@ export interface DraftService {
   readonly stack: string;
   readonly name: string;
   readonly declared: Declaration | undefined;
+  /** Asked for with `templateInForce`. */
+  inForce?: Declaration;
   readonly stored: Stored<Service> | undefined;
   record: Service | undefined;
   /** By slot, every task, ended ones too. */
@@ -53,6 +55,8 @@ export interface Draft {
   readonly reasons: Map<string, string>;
   readonly problems: Problem[];
   wakeAtMs: number | undefined;
+  /** Tasks were made after the others had been placed. */
+  placesAgain: boolean;
 }
 
 export function openDraft(snapshot: Snapshot, input: PlanInput): Draft {
@@ -85,7 +89,13 @@ export function openDraft(snapshot: Snapshot, input: PlanInput): Draft {
     reasons: new Map(),
     problems: [],
     wakeAtMs: undefined,
+    placesAgain: false,
   };
+}
+
+/** The next pass is due then at the latest, though nothing happens. */
+export function wakeAt(draft: Draft, wallMs: number): void {
+  draft.wakeAtMs = Math.min(draft.wakeAtMs ?? Infinity, wallMs);
 }
 
 /** Two templates with equal hashes are interchangeable. */

@@ -11,6 +11,7 @@ import { isLive, isWanted, stateOf, tasksOf } from './draft.ts';
 import type { Draft, DraftService, DraftTask } from './draft.ts';
 import { namedVolumes, nodesWithVolumes, pinPlaced } from './pins.ts';
 import { quickFailureMs, waitsUntil } from './restart-policy.ts';
+import { templateInForce } from './rollout-policy.ts';
 import { nodeOfSlot } from './wanted-slots.ts';
 
 /** Tasks of one service with one template that can be placed now: they are placed together. */
@@ -97,7 +98,7 @@ function placeBatch(draft: Draft, rooms: ReadonlyMap<string, Room>, { service, t
   const placing = openPlacing({
     reservations: template.reservations,
     placement: service.declared?.spec.placement ?? anywhere,
-    wantedOnNode: countPerNode(service, isWanted),
+    wantedOnNode: slotsPerNode(service),
     liveOnNode: countPerNode(service, isLive),
   });
   const placeOf = fixedPlaces(draft, service, template);
@@ -172,6 +173,12 @@ function placeFree(
   });
 }
 
+/** Of each slot the newest: where another still runs until that does, it will soon be gone from its node. */
+function slotsPerNode(service: DraftService): Map<string, number> {
+  const newest = new Set([...service.slots.values()].map((tasks) => tasks.findLast(isWanted)));
+  return countPerNode(service, (task) => newest.has(task));
+}
+
 function countPerNode(service: DraftService, counts: (task: DraftTask) => boolean): Map<string, number> {
   const perNode = new Map<string, number>();
   for (const task of tasksOf(service)) {
@@ -183,9 +190,10 @@ function countPerNode(service: DraftService, counts: (task: DraftTask) => boolea
 
 function rejectionsOf(service: DraftService): readonly Rejection[] {
   const rejections: Rejection[] = [];
+  const goal = templateInForce(service)?.templateHash;
   for (const task of tasksOf(service)) {
     const { nodeId, templateHash } = task.task;
-    if (nodeId === undefined || templateHash !== service.declared?.templateHash || task.status === undefined) continue;
+    if (nodeId === undefined || templateHash !== goal || task.status === undefined) continue;
     if (stateOf(task) === 'rejected') rejections.push({ nodeId, atMs: task.status.sinceMs });
   }
   return rejections;

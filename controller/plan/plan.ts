@@ -3,7 +3,9 @@ import { changesOf } from './changes.ts';
 import { releaseServices } from './dependencies.ts';
 import { deriveServices, dropServices } from './derive-services.ts';
 import { openDraft } from './draft.ts';
+import { drainNodes } from './drain-nodes.ts';
 import { judgeNodes } from './judge-nodes.ts';
+import { judgeRollouts } from './judge-rollouts.ts';
 import { revisePins } from './pins.ts';
 import { placeTasks } from './place-tasks.ts';
 import { reap } from './reap.ts';
@@ -20,12 +22,15 @@ export function plan(snapshot: Snapshot, input: PlanInput): Plan {
   const draft = openDraft(snapshot, input);
   deriveServices(draft);
   judgeNodes(draft);
+  judgeRollouts(draft);
   reconcileServices(draft);
   releaseServices(draft);
   revisePins(draft);
   placeTasks(draft);
   // After placing: a slot that is still without a node then has no room, and what an update stops is replaced later anyway.
   updateServices(draft);
+  drainNodes(draft);
+  if (draft.placesAgain) placeTasks(draft);
   reap(draft);
   dropServices(draft);
   const changes = [...changesOf(draft), ...unusedContents(draft)];

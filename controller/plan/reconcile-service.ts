@@ -1,21 +1,22 @@
 /**
- * The wanted slots, each with one wanted task at the most; what is beyond them, or no longer declared, is retired.
- * A slot gets a new task only after the one before it has ended or was given up with its node.
+ * The wanted slots, each with one wanted task at the most, or two while one replaces the other (`slot-holders`); what is
+ * beyond them, or no longer declared, is retired. A slot gets a new task here only after the one before it has ended or
+ * was given up with its node.
  */
-import { addToSlot, isLive, isWanted, latestOf, retire, stateOf, tasksOf } from './draft.ts';
+import { addToSlot, isLive, latestOf, retire, tasksOf } from './draft.ts';
 import type { Declaration, Draft, DraftService, DraftTask } from './draft.ts';
 import type { ServiceSpec } from '../../proto/domain/service.ts';
-import { taskStateRank } from '../../proto/domain/task.ts';
 import { isReplaced, noPredecessor, succeed, succeedWithNewTemplate } from './restart-policy.ts';
 import type { Succession } from './restart-policy.ts';
+import { hasFallenBack, templateInForce } from './rollout-policy.ts';
+import { settleHolder, tookItsSlot } from './slot-holders.ts';
 import { nodeOfSlot, wantedSlots, whyUnwanted } from './wanted-slots.ts';
-
-const tookItsSlot = 'another task took its slot';
 
 export function reconcileServices(draft: Draft): void {
   for (const service of draft.services.values()) {
-    if (service.declared === undefined) retireAll(draft, service);
-    else reconcileService(draft, service, service.declared);
+    const inForce = templateInForce(service);
+    if (inForce === undefined) retireAll(draft, service);
+    else reconcileService(draft, service, inForce);
   }
 }
 
@@ -35,7 +36,7 @@ function reconcileService(draft: Draft, service: DraftService, declared: Declara
   for (const slot of wanted) {
     const tasks = service.slots.get(slot) ?? [];
     if (declared.spec.mode === 'global') retireElsewhere(draft, declared.spec, slot, tasks);
-    const succession = reconcileSlot(draft, declared, tasks);
+    const succession = reconcileSlot(draft, service, declared, tasks);
     if (succession !== undefined) addTask(draft, service, declared, slot, succession);
   }
 }
@@ -50,8 +51,13 @@ function retireElsewhere(draft: Draft, { name }: ServiceSpec, slot: number, task
 }
 
 /** What a new task of the slot takes over; undefined if the slot needs none now. */
-function reconcileSlot(draft: Draft, declared: Declaration, tasks: readonly DraftTask[]): Succession | undefined {
-  const holder = soleHolder(declared, tasks);
+function reconcileSlot(
+  draft: Draft,
+  service: DraftService,
+  declared: Declaration,
+  tasks: readonly DraftTask[],
+): Succession | undefined {
+  const holder = settleHolder(draft, service, declared, tasks);
   if (holder !== undefined) {
     if (holder.task.nodeId !== undefined) retireUnwell(draft, declared, holder);
     if (holder.task.nodeId !== undefined || holder.task.templateHash === declared.templateHash) return undefined;
@@ -63,20 +69,27 @@ function reconcileSlot(draft: Draft, declared: Declaration, tasks: readonly Draf
   const latest = latestOf(tasks);
   if (latest === undefined) return noPredecessor;
   for (const task of tasks) if (task !== latest) retire(task, tookItsSlot);
-  return succession(draft, declared, latest);
+  return succession(draft, service, declared, latest);
 }
 
-function succession(draft: Draft, declared: Declaration, latest: DraftTask): Succession | undefined {
+function succession(
+  draft: Draft,
+  service: DraftService,
+  declared: Declaration,
+  latest: DraftTask,
+): Succession | undefined {
   const { task, status } = latest;
   const { restart } = declared.spec;
-  if (task.templateHash !== declared.templateHash) {
+  const isCurrent = task.templateHash === declared.templateHash;
+  // What was to run once has run; going back to an earlier template is no reason to run that again.
+  if (!isCurrent && !(hasFallenBack(service.record?.rollout) && isOver(declared, latest))) {
     retire(latest, 'its template has changed');
     return succeedWithNewTemplate(task);
   }
   // Node loss is no exit, but a task that must never run twice is not run again either.
   if (task.orphaned === true && restart.condition === 'none') return undefined;
   // A task that was told to end says nothing about the policy: its slot is wanted (again), so it is filled.
-  if (task.desired === 'running' && !isReplaced(restart, task, status)) return undefined;
+  if (isOver(declared, latest)) return undefined;
   retire(latest, tookItsSlot);
   return succeed(restart, task, status, draft.input.now.wallMs);
 }
@@ -91,27 +104,19 @@ function retireUnwell(draft: Draft, { spec }: Declaration, holder: DraftTask): v
   retire(holder, status.reason === undefined ? 'its health check fails' : `unhealthy: ${status.reason}`);
 }
 
-/**
- * The slot's wanted task. Lost commits can leave more than one (the retirement of the first was dropped): the
- * best is kept, and ended tasks give the slot up.
- */
-function soleHolder(declared: Declaration, tasks: readonly DraftTask[]): DraftTask | undefined {
-  const wanted = tasks.filter(isWanted);
-  const holder = wanted.reduce<DraftTask | undefined>((best, task) => {
-    return best === undefined || isBetter(declared, task, best) ? task : best;
-  }, undefined);
-  if (holder === undefined) return undefined;
-  for (const task of tasks) if (task !== holder) retire(task, tookItsSlot);
-  return holder;
-}
+/** It ended by itself, and by its restart policy its slot stays as it is. */
+const isOver = ({ spec }: Declaration, latest: DraftTask): boolean =>
+  latest.task.desired === 'running' && !isReplaced(spec.restart, latest.task, latest.status);
 
-function isBetter(declared: Declaration, task: DraftTask, than: DraftTask): boolean {
-  const fits = task.task.templateHash === declared.templateHash;
-  if (fits !== (than.task.templateHash === declared.templateHash)) return fits;
-  return taskStateRank(stateOf(task)) > taskStateRank(stateOf(than));
-}
-
-function addTask(draft: Draft, service: DraftService, declared: Declaration, slot: number, from: Succession): void {
+/** `declared`: with the template in force. */
+export function addTask(
+  draft: Draft,
+  service: DraftService,
+  declared: Declaration,
+  slot: number,
+  from: Succession,
+): void {
+  const version = service.record?.rollout?.version;
   const task = {
     id: draft.input.newId(),
     stack: service.stack,
@@ -121,6 +126,7 @@ function addTask(draft: Draft, service: DraftService, declared: Declaration, slo
     templateHash: declared.templateHash,
     desired: 'running' as const,
     createdAtMs: draft.input.now.wallMs,
+    ...(version === undefined ? {} : { rollout: version }),
     ...from,
   };
   addToSlot(service, { status: undefined, task, deleted: false });

@@ -1,101 +1,121 @@
 /**
- * Running tasks whose template is not the declared one, or whose node is drained, are moved on: stop first, one slot of
- * a service at a time, the next only when all others run (Swarm's defaults). An update that fails therefore waits.
+ * Updates that are under way, batch by batch: the next one begins when every slot of the one before runs well and has
+ * been watched for the policy's time, or has failed within what is borne. Start-first: a slot's new task runs well
+ * before the old one goes (`slot-holders`); stop-first: it is made when the old one has ended (`reconcile-service`).
  */
-import { taskStateRank } from '../../proto/domain/task.ts';
 import type { Resources } from '../../proto/domain/resources.ts';
-import { isLive, isWanted, latestOf, retire, stateOf } from './draft.ts';
-import type { Declaration, Draft, DraftService, DraftTask } from './draft.ts';
-import { isReplaced, waitsUntil } from './restart-policy.ts';
+import type { Rollout, UpdatePolicy } from '../../proto/domain/update.ts';
+import { isLive, retire, wakeAt } from './draft.ts';
+import type { Declaration, Draft, DraftService } from './draft.ts';
+import { retryBeside, startBeside } from './replace-task.ts';
+import { isUnderWay, policyInForce, templateInForce } from './rollout-policy.ts';
+import { runsWell, whyDrained, whyOutdated } from './slot-holders.ts';
+import { isCurrent, slotProgress } from './slot-progress.ts';
+import type { SlotProgress } from './slot-progress.ts';
 import { wantedSlots } from './wanted-slots.ts';
 
 export function updateServices(draft: Draft): void {
   for (const service of draft.services.values()) {
-    if (service.declared !== undefined) updateService(draft, service, service.declared);
+    const inForce = templateInForce(service);
+    const rollout = service.record?.rollout;
+    if (inForce !== undefined && isUnderWay(rollout)) advance(draft, service, inForce, rollout);
   }
 }
 
-/** Where a slot is on its way. */
-type SlotPhase =
-  | { readonly kind: 'runs'; readonly holder: DraftTask }
-  /** It ended as it should and stays so. */
-  | { readonly kind: 'done' }
-  /** Nothing fits it now. */
-  | { readonly kind: 'waits-for-room' }
-  /** It waits for a back-off, or has failed for good. */
-  | { readonly kind: 'fails' }
-  | { readonly kind: 'moves' };
+function advance(draft: Draft, service: DraftService, inForce: Declaration, rollout: Rollout): void {
+  const policy = policyInForce(inForce.spec, rollout);
+  retireIdle(draft, service, inForce);
+  const slots = slotProgress(draft, service, inForce, { version: rollout.version, monitorMs: policy.monitorMs });
+  for (const slot of slots) {
+    if (slot.kind === 'watched') wakeAt(draft, slot.untilMs);
+    if (slot.kind === 'overlaps') retryBeside(draft, service, inForce, slot.attempt);
+  }
+  const failed = new Set(rollout.failedSlots);
+  const open = slots.filter((slot) => isOpen(slot) && !failed.has(slot.slot));
+  const outdated = slots.flatMap((slot) => (slot.kind === 'outdated' && !isDrained(draft, slot) ? [slot] : []));
+  if (open.length === 0 && !slots.some(({ kind }) => kind === 'outdated' || kind === 'overlaps')) {
+    setRollout(service, completed(rollout, draft.input.now.wallMs));
+    return;
+  }
+  const candidates = open.length === 0 ? outdated : besidesRoomless(draft, inForce, policy, open, outdated);
+  if (candidates.length > 0) nextBatch(draft, service, inForce, rollout, candidates);
+}
 
-function updateService(draft: Draft, service: DraftService, declared: Declaration): void {
-  const phases: SlotPhase[] = [];
-  const stale: DraftTask[] = [];
+/** Tasks of another template that do not run serve nobody: they make way at once. */
+function retireIdle(draft: Draft, service: DraftService, inForce: Declaration): void {
   for (const slot of wantedSlots(draft, service)) {
-    const tasks = service.slots.get(slot) ?? [];
-    const holder = tasks.find(isWanted);
-    if (holder?.task.nodeId !== undefined && whyStale(draft, declared, holder) !== undefined) stale.push(holder);
-    phases.push(phaseOf(draft, declared, tasks, holder));
+    for (const task of service.slots.get(slot) ?? []) {
+      if (isCurrent(inForce, task) || task.task.nodeId === undefined || !isLive(task) || runsWell(task)) continue;
+      retire(task, whyOutdated(draft, inForce, task) ?? '');
+    }
   }
-  if (stale.length === 0) return;
-  const running = new Set(phases.flatMap((phase) => (phase.kind === 'runs' ? [phase.holder] : [])));
-  for (const task of stale) {
-    // What does not run serves nobody: it makes way at once.
-    if (!hasRun(task)) retire(task, whyStale(draft, declared, task) ?? '');
-  }
-  const next = stale.find((task) => running.has(task) && mayStop(draft, declared, phases, task));
-  if (next !== undefined) retire(next, whyStale(draft, declared, next) ?? '');
 }
 
-/** Why the task can't stay as it is; undefined if it can. */
-function whyStale(draft: Draft, declared: Declaration, holder: DraftTask): string | undefined {
-  if (holder.task.templateHash !== declared.templateHash) return `service ${holder.task.service} was updated`;
-  const node = draft.snapshot.nodes.get(holder.task.nodeId ?? '')?.value;
-  return node?.availability === 'drain' ? `node ${node.name} is drained` : undefined;
-}
-
-function phaseOf(
-  draft: Draft,
-  declared: Declaration,
-  tasks: readonly DraftTask[],
-  holder: DraftTask | undefined,
-): SlotPhase {
-  if (holder === undefined) return endedPhase(declared, tasks);
-  const { nodeId } = holder.task;
-  if (nodeId === undefined) {
-    const waits = waitsUntil(holder.task, draft.input.now.wallMs) !== undefined;
-    return { kind: waits ? 'fails' : 'waits-for-room' };
-  }
-  // A node that is not heard can't be relied on to run it, nor can it be told to stop it.
-  const heard = draft.input.liveness.get(nodeId)?.state === 'ready';
-  if (hasRun(holder) && heard && holder.status?.health !== 'unhealthy') return { kind: 'runs', holder };
-  return { kind: 'moves' };
-}
-
-function endedPhase(declared: Declaration, tasks: readonly DraftTask[]): SlotPhase {
-  const latest = latestOf(tasks);
-  if (latest === undefined || tasks.some(isLive)) return { kind: 'moves' };
-  const state = stateOf(latest);
-  const done = state === 'complete' && !isReplaced(declared.spec.restart, latest.task, latest.status);
-  return { kind: done ? 'done' : 'fails' };
+/** Of the batch that is under way, or not running for another reason: the next batch waits for it. */
+function isOpen({ kind }: SlotProgress): boolean {
+  return kind !== 'settled' && kind !== 'outdated';
 }
 
 /**
- * An update goes on only while every other slot runs. A drain is an order about the node, so failing slots
- * elsewhere do not hold it up, only one that is on its way does.
+ * What may go on though some slots have no room: they had none before. Start-first takes nothing away meanwhile;
+ * stop-first goes on where the new task fits into what the old one leaves, so that as many run as now.
  */
-function mayStop(draft: Draft, declared: Declaration, phases: readonly SlotPhase[], task: DraftTask): boolean {
-  const drains = task.task.templateHash === declared.templateHash;
-  // Slots without room were so before; where the new task fits into what the old one leaves, as many run as now.
-  const node = draft.snapshot.nodes.get(task.task.nodeId ?? '')?.value;
-  const leavesRoom =
-    node?.availability === 'active' && isWithin(declared.spec.template.reservations, task.task.template.reservations);
-  return phases.every((phase) => {
-    if (phase.kind === 'runs' || phase.kind === 'done') return true;
-    if (phase.kind === 'moves') return false;
-    return drains || (phase.kind === 'waits-for-room' && leavesRoom);
+function besidesRoomless(
+  draft: Draft,
+  { spec }: Declaration,
+  { order }: UpdatePolicy,
+  open: readonly SlotProgress[],
+  outdated: readonly Outdated[],
+): readonly Outdated[] {
+  if (open.some(({ kind }) => kind !== 'waits-for-room')) return [];
+  if (order === 'start-first') return outdated;
+  return outdated.filter(({ holder: { task } }) => {
+    const node = draft.snapshot.nodes.get(task.nodeId ?? '')?.value;
+    return node?.availability === 'active' && isWithin(spec.template.reservations, task.template.reservations);
   });
 }
+
+type Outdated = Extract<SlotProgress, { kind: 'outdated' }>;
+
+/** Then its replacement is the drain's to make (`drain-nodes`). */
+const isDrained = (draft: Draft, { holder }: Outdated): boolean => whyDrained(draft, holder.task.nodeId) !== undefined;
 
 const isWithin = (need: Resources, room: Resources): boolean =>
   need.cpuMillis <= room.cpuMillis && need.memoryBytes <= room.memoryBytes;
 
-const hasRun = (task: DraftTask): boolean => taskStateRank(stateOf(task)) >= taskStateRank('running');
+function nextBatch(
+  draft: Draft,
+  service: DraftService,
+  inForce: Declaration,
+  rollout: Rollout,
+  candidates: readonly Outdated[],
+): void {
+  const { delayMs, parallelism, order } = policyInForce(inForce.spec, rollout);
+  const nowMs = draft.input.now.wallMs;
+  const { batchDoneAtMs = nowMs, ...begun } = rollout;
+  // A clock that was set back to before the batch was done says nothing about how long that was ago.
+  const dueMs = rollout.batches === 0 || nowMs < batchDoneAtMs ? nowMs : batchDoneAtMs + delayMs;
+  if (nowMs < dueMs) {
+    if (rollout.batchDoneAtMs === undefined) setRollout(service, { ...begun, batchDoneAtMs });
+    wakeAt(draft, dueMs);
+    return;
+  }
+  const batch = parallelism === 0 ? candidates : candidates.slice(0, parallelism);
+  for (const { tasks, holder } of batch) {
+    if (order === 'start-first') startBeside(draft, service, inForce, tasks, holder);
+    else retire(holder, whyOutdated(draft, inForce, holder) ?? '');
+  }
+  setRollout(service, { ...begun, batches: begun.batches + 1 });
+}
+
+/** What was before is needed no more, unless it is what the update has gone back to. */
+function setRollout(service: DraftService, rollout: Rollout): void {
+  if (service.record === undefined) return;
+  const { previous, ...record } = service.record;
+  const kept = previous === undefined || rollout.state === 'completed' ? {} : { previous };
+  service.record = { ...record, ...kept, rollout };
+}
+
+function completed({ batchDoneAtMs: _, ...rollout }: Rollout, nowMs: number): Rollout {
+  return { ...rollout, state: rollout.state === 'updating' ? 'completed' : 'rolled-back', endedAtMs: nowMs };
+}

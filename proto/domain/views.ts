@@ -39,6 +39,16 @@ export interface ServiceView {
   readonly rollout: { readonly state: RolloutState; readonly reason: string | null } | null;
 }
 
+/** Why a stack can't become what was declared, unless somebody does something. */
+export interface Stuck {
+  readonly service: string;
+  /** Null: the service as a whole, for its update has failed. */
+  readonly slot: number | null;
+  /** Where the slot's latest attempt was. */
+  readonly node: string | null;
+  readonly reason: string;
+}
+
 export interface NodeView {
   readonly id: string;
   readonly name: string;

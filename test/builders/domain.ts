@@ -5,6 +5,7 @@ import type { ContentFacts } from '../../proto/domain/content.ts';
 import type { Node, NodeFacts, NodeLiveness, NodeState } from '../../proto/domain/node.ts';
 import { anywhere } from '../../proto/domain/placement.ts';
 import { defaultUpdatePolicy } from '../../proto/domain/update.ts';
+import type { Rollout } from '../../proto/domain/update.ts';
 import type { Service, ServiceSpec, Stack, StackSpec, TaskTemplate } from '../../proto/domain/service.ts';
 import { serviceId } from '../../proto/domain/service.ts';
 import { isEnded } from '../../proto/domain/task.ts';
@@ -82,6 +83,19 @@ export function aStack(
 
 export function aService(over: Partial<Service> = {}): Service {
   return { stack: 'shop', name: 'web', vip: '10.80.0.1', ports: [], released: true, pins: [], ...over };
+}
+
+/** Of `shop/web` to version 2, just begun. */
+export function aRollout(over: Partial<Rollout> = {}): Rollout {
+  return {
+    version: 2,
+    state: 'updating',
+    templateHash: templateHash(aTemplate(), sha256),
+    startedAtMs: startMs,
+    batches: 0,
+    failedSlots: [],
+    ...over,
+  };
 }
 
 /** A running-desired task of `shop/web` slot 1; its hash follows its template. */

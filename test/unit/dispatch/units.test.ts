@@ -92,7 +92,7 @@ describe('takeReports', () => {
     expect(takeReports(seen, 'n1', [report('preparing')], 1_000).remember[0]).toMatchObject({ sinceMs: 900 });
     const intake = takeReports(seen, 'n1', [report('preparing'), report('running')], 1_000);
     expect(intake.remember).toEqual([]);
-    expect(intake.store[0]).toMatchObject({ state: 'running', sinceMs: 900, startedAtMs: 950 });
+    expect(intake.store[0]).toMatchObject({ state: 'running', sinceMs: 900, startedAtMs: 950, ranAtMs: 900 });
   });
 
   it('takes nothing backwards, nothing twice, nothing from another node', () => {
@@ -136,9 +136,10 @@ describe('takeReports', () => {
   });
 
   it('keeps the start that was first told', () => {
-    const seen = snapshot([task('a')], [running('a', { startedAtMs: 7 })]);
+    const seen = snapshot([task('a')], [running('a', { startedAtMs: 7, ranAtMs: 9 })]);
     expect(takeReports(seen, 'n1', [report('failed', { exitCode: 1 })], 1_000).store[0]).toMatchObject({
       startedAtMs: 7,
+      ranAtMs: 9,
       exitCode: 1,
     });
   });

@@ -2,12 +2,16 @@ import { describe, expect, it } from 'vitest';
 import { isConverged } from '../../../controller/plan/converged.ts';
 import { nearestNames } from '../../../controller/plan/nearest-names.ts';
 import { resolveService, resolveTarget } from '../../../controller/plan/resolve-service.ts';
+import { stuckOf } from '../../../controller/plan/stuck.ts';
 import { nodeViews, serviceViews, taskViews } from '../../../controller/plan/views.ts';
 import type { ViewInput } from '../../../controller/plan/views.ts';
 import type { Snapshot } from '../../../controller/plan/snapshot.ts';
+import type { ServiceSpec } from '../../../proto/domain/service.ts';
+import type { Task, TaskStatus } from '../../../proto/domain/task.ts';
 import {
   aLiveness,
   aNode,
+  aRollout,
   aService,
   aServiceSpec,
   aSnapshot,
@@ -223,6 +227,13 @@ describe('convergence', () => {
     ],
     ['history is left', { ...parts, tasks: [...parts.tasks, aTask({ id: 't2', desired: 'shutdown' as const })] }, true],
     ['it has failed', { ...parts, statuses: [aStatus('t1', 'failed')] }, false],
+    ['its update is watched yet', { ...parts, services: [aService({ rollout: aRollout() })] }, false],
+    ['its update is over', { ...parts, services: [aService({ rollout: aRollout({ state: 'completed' }) })] }, true],
+    [
+      'its update was rolled back',
+      { ...parts, services: [aService({ rollout: aRollout({ state: 'rolled-back' }) })] },
+      false,
+    ],
     ['a one-shot task is done', { ...parts, stacks: oneShot, statuses: [aStatus('t1', 'complete')] }, true],
     ['a one-shot task has failed', { ...parts, stacks: oneShot, statuses: [aStatus('t1', 'failed')] }, false],
     ['a removed stack has tasks', { ...parts, stacks: [] }, false],
@@ -235,5 +246,96 @@ describe('convergence', () => {
   ])('when %s: %#', (_, given, expected) => {
     const snapshot = aSnapshot(given);
     expect(isConverged(snapshot, aLiveness(snapshot), 'shop')).toBe(expected);
+  });
+});
+
+describe('what is stuck', () => {
+  const parts = (spec: Partial<ServiceSpec>, tasks: readonly Task[], statuses: readonly TaskStatus[], record = {}) =>
+    aSnapshot({
+      stacks: [aStack('shop', [aServiceSpec({ replicas: 2, ...spec })])],
+      services: [aService(record)],
+      nodes: [aNode('n1'), aNode('n2')],
+      tasks,
+      statuses,
+    });
+  const t1 = aTask({ id: 't1', nodeId: 'id-n1' });
+  const boom = { exitCode: 3, reason: 'no database' };
+  const rejected = [0, 1, 2].map((attempt) =>
+    aTask({ id: `r${String(attempt)}`, attempt, nodeId: 'id-n2', desired: 'shutdown' }),
+  );
+  const said = { reason: 'no such image' };
+
+  it.each([
+    [
+      'a failed one that is not to run again',
+      parts({ restart: { condition: 'none' } }, [t1], [aStatus('t1', 'failed', boom)]),
+      ['1 n1 failed: exit code 3: no database'],
+    ],
+    [
+      'one whose attempts are used up',
+      parts(
+        { restart: { condition: 'on-failure', maxAttempts: 2 } },
+        [aTask({ ...t1, restarts: 2 })],
+        [aStatus('t1', 'failed', boom)],
+      ),
+      ['1 n1 failed: exit code 3: no database'],
+    ],
+    [
+      'not one that ended as it should',
+      parts({ restart: { condition: 'none' } }, [t1], [aStatus('t1', 'complete')]),
+      [],
+    ],
+    ['not one that is tried again', parts({}, [t1], [aStatus('t1', 'failed', boom)]), []],
+    [
+      'a one-shot task whose node was lost',
+      parts(
+        { restart: { condition: 'none' } },
+        [aTask({ ...t1, orphaned: true, desired: 'shutdown', desiredReason: 'node n1 was lost' })],
+        [],
+      ),
+      ['1 n1 node n1 was lost, and it is not to run again'],
+    ],
+    [
+      'one rejected again and again',
+      parts(
+        {},
+        [...rejected, aTask({ id: 't4', attempt: 3 })],
+        rejected.map(({ id }) => aStatus(id, 'rejected', said)),
+      ),
+      ['1 n2 rejected 3 times in a row: no such image'],
+    ],
+    [
+      'not one rejected twice',
+      parts(
+        {},
+        rejected.slice(1),
+        rejected.slice(1).map(({ id }) => aStatus(id, 'rejected', said)),
+      ),
+      [],
+    ],
+    [
+      'not one rejected with another template',
+      parts(
+        { template: aTemplate({ user: 'app' }) },
+        rejected,
+        rejected.map(({ id }) => aStatus(id, 'rejected', said)),
+      ),
+      [],
+    ],
+    [
+      'an update that is paused',
+      parts({}, [t1], [aStatus('t1', 'running')], { rollout: aRollout({ state: 'paused', reason: 'it failed' }) }),
+      ['null null update paused: it failed'],
+    ],
+    [
+      'not an update that is being rolled back',
+      parts({}, [t1], [aStatus('t1', 'running')], { rollout: aRollout({ state: 'rolling-back' }) }),
+      [],
+    ],
+  ])('%s', (_, snapshot, expected) => {
+    const stuck = stuckOf(snapshot, aLiveness(snapshot), 'shop');
+    expect(stuck.map(({ slot, node, reason }) => `${String(slot)} ${String(node)} ${reason}`)).toEqual(expected);
+    expect(stuck.every(({ service }) => service === 'web')).toBe(true);
+    expect(stuckOf(snapshot, aLiveness(snapshot), 'blog')).toEqual([]);
   });
 });

@@ -38,7 +38,9 @@ export class World {
     const { snapshot } = this;
     switch (step.kind) {
       case 'apply': {
-        const stored = { value: aStack(step.stack, step.services), modRevision: snapshot.revision + 1 };
+        const version = (snapshot.stacks.get(step.stack)?.value.version ?? 0) + 1;
+        const value = aStack(step.stack, step.services, { version, declaredVersion: version });
+        const stored = { value, modRevision: snapshot.revision + 1 };
         const stacks = new Map([...snapshot.stacks, [step.stack, stored]]);
         this.snapshot = { ...snapshot, stacks, revision: snapshot.revision + 1 };
         break;
@@ -83,9 +85,13 @@ export class World {
     return plan(this.snapshot, {
       now: { monoMs: monoMs(this.wall - startMs), wallMs: wallMs(this.wall) },
       newId: () => `task-${String((this.ids += 1))}`,
-      liveness: aLiveness(this.snapshot, Object.fromEntries(this.states)),
+      liveness: this.liveness(),
       hash: sha256,
     });
+  }
+
+  liveness(): ReturnType<typeof aLiveness> {
+    return aLiveness(this.snapshot, Object.fromEntries(this.states));
   }
 
   pass(kept: readonly number[] | 'all' | 'half'): Plan {
@@ -104,12 +110,14 @@ export class World {
     if (task === undefined || task.orphaned === true || task.nodeId === undefined) return;
     if (before !== undefined && (isEnded(before.state) || taskStateRank(state) <= taskStateRank(before.state))) return;
     const startedAtMs = before?.startedAtMs ?? (state === 'rejected' ? undefined : this.wall);
+    const ranAtMs = before?.ranAtMs ?? (state === 'running' ? this.wall : undefined);
     const status: TaskStatus = {
       taskId: id,
       state,
       health: 'none',
       sinceMs: this.wall,
       ...(startedAtMs === undefined ? {} : { startedAtMs }),
+      ...(ranAtMs === undefined ? {} : { ranAtMs }),
       ...(isEnded(state) ? { finishedAtMs: this.wall } : {}),
     };
     this.snapshot = { ...this.snapshot, statuses: new Map([...this.snapshot.statuses, [id, status]]) };
