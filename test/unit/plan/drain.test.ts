@@ -58,16 +58,19 @@ describe('a drained node', () => {
     expect(world.seen.least).toBe(1);
   });
 
-  it('stops at once what holds a volume there', () => {
-    const world = new Shop({ replicas: 2 }, 2);
+  it('stops at once what holds a volume there, and lets it wait', () => {
+    const data = { kind: 'volume', volume: 'shop_data', target: '/data', readOnly: false, noCopy: false } as const;
+    const world = new Shop({ replicas: 2, template: { ...imageOf('1'), mounts: [data] } }, 2);
     const [pinned] = world.tasks.filter((task) => task.nodeId === 'id-n1');
-    const service = world.snapshot.services.get('shop/web');
-    expect([pinned, service]).not.toContain(undefined);
-    if (pinned === undefined || service === undefined) return;
-    const value = { ...service.value, pins: [{ slot: pinned.slot, nodeId: 'id-n1' }] };
-    world.snapshot = { ...world.snapshot, services: new Map([['shop/web', { ...service, value }]]) };
     world.availability('n1', 'drain').pass();
-    expect(world.snapshot.tasks.get(pinned.id)?.value).toMatchObject({ desired: 'shutdown', desiredReason: 'node n1 is drained' }); // prettier-ignore
+    expect(world.snapshot.tasks.get(pinned?.id ?? '')?.value).toMatchObject({
+      desired: 'shutdown',
+      desiredReason: 'node n1 is drained',
+    });
+    world.rest();
+    expect([...world.pass().reasons.values()]).toEqual(['volume shop_data of slot 1 is on node n1, which is drained']);
+    world.availability('n1', 'active').rest();
+    expect(world.running).toEqual(['1', '1']);
   });
 
   it('stops at once what does not run yet', () => {
