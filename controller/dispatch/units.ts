@@ -30,8 +30,8 @@ export interface UnitSet {
   readonly services: ReadonlyMap<string, ServiceUnit>;
   /** By node id; a node without tasks has no entry. */
   readonly tasks: ReadonlyMap<string, TasksUnit>;
-  /** By node id: the stacks whose tasks it has. */
-  readonly stacks: ReadonlyMap<string, ReadonlySet<string>>;
+  /** By node id: the networks its tasks are on. */
+  readonly nodeNetworks: ReadonlyMap<string, ReadonlySet<string>>;
   /** By node id. */
   readonly leaving: ReadonlyMap<string, readonly LeavingTask[]>;
   /** Ids of the nodes that have said where they are. */
@@ -40,7 +40,7 @@ export interface UnitSet {
 
 export function unitsOf(snapshot: Snapshot): UnitSet {
   const tasks = new Map<string, AssignedTask[]>();
-  const stacks = new Map<string, Set<string>>();
+  const nodeNetworks = new Map<string, Set<string>>();
   const endpoints = new Map<string, Endpoint[]>();
   const members = new Map<string, Endpoint[]>();
   const leaving = new Map<string, LeavingTask[]>();
@@ -51,9 +51,9 @@ export function unitsOf(snapshot: Snapshot): UnitSet {
     const assigned = assignedTask(task, status);
     if (assigned !== undefined) {
       append(tasks, task.nodeId, assigned);
-      const known = stacks.get(task.nodeId);
-      if (known === undefined) stacks.set(task.nodeId, new Set([task.stack]));
-      else known.add(task.stack);
+      const known = nodeNetworks.get(task.nodeId) ?? new Set();
+      for (const { network } of task.template.networks) known.add(network);
+      nodeNetworks.set(task.nodeId, known);
     }
     const id = serviceId(task.stack, task.service);
     if (assigned?.desired === 'shutdown' && hasServed(task, status)) {
@@ -76,15 +76,20 @@ export function unitsOf(snapshot: Snapshot): UnitSet {
       }),
     ),
     tasks: new Map([...tasks].map(([nodeId, list]) => [nodeId, { kind: 'tasks', tasks: sortById(list) }])),
-    stacks,
+    nodeNetworks,
     leaving,
     nodes: [...snapshot.facts.keys()].filter((nodeId) => snapshot.nodes.has(nodeId)),
   };
 }
 
-/** A node serves every published port, and the VIPs of the stacks it has tasks of. */
-export const needsService = (units: UnitSet, nodeId: string, service: ServiceUnit): boolean =>
-  service.ports.length > 0 || units.stacks.get(nodeId)?.has(service.stack) === true;
+/**
+ * A node serves every published port, and the names and VIPs of every service that shares a network with one of its
+ * tasks, whatever the stack.
+ */
+export function needsService(units: UnitSet, nodeId: string, service: ServiceUnit): boolean {
+  const own = units.nodeNetworks.get(nodeId);
+  return service.ports.length > 0 || service.networks.some(({ network }) => own?.has(network) === true);
+}
 
 /** Order matters: tasks start last. */
 export function unitsOfNode(units: UnitSet, nodeId: string): readonly Unit[] {

@@ -3,6 +3,7 @@ import { checkFacts, takeReports } from '../../../controller/dispatch/intake.ts'
 import { unitsOf, unitsOfNode } from '../../../controller/dispatch/units.ts';
 import type { Snapshot } from '../../../controller/plan/snapshot.ts';
 import type { Task, TaskStatus } from '../../../proto/domain/task.ts';
+import { aServiceSpec, aStack, aTemplate } from '../../builders/domain.ts';
 
 const template: Task['template'] = {
   image: { reference: 'r/web:1', digest: `sha256:${'0'.repeat(64)}` },
@@ -27,13 +28,21 @@ const running = (taskId: string, over: Partial<TaskStatus> = {}): TaskStatus => 
   taskId, state: 'running', health: 'none', sinceMs: 5, startedAtMs: 5, address: `10.64.0.${taskId.length}`, ...over,
 }); // prettier-ignore
 
+/** Service → the networks it declares. */
+const stackOf = (services: Readonly<Record<string, readonly string[]>>) =>
+  aStack('s', Object.entries(services).map(([name, networks]) => aServiceSpec({ name, template: on(...networks) }))); // prettier-ignore
+
+const on = (...networks: readonly string[]) =>
+  aTemplate({ networks: networks.map((network) => ({ network, aliases: [] })) });
+
 function snapshot(tasks: readonly Task[], statuses: readonly TaskStatus[]): Snapshot {
   const stored = <T>(value: T) => ({ value, modRevision: 1 });
   const node = (id: string) => [id, stored({ id, name: id, availability: 'active' as const, subnet: '10.64.0.0/24', joinedAtMs: 0, labels: {} })] as const; // prettier-ignore
   const facts = (nodeId: string) => [nodeId, { nodeId, address: '10.0.0.1', livenessPort: 1, capacity: { cpuMillis: 1, memoryBytes: 1 }, architecture: 'amd64', os: 'linux', agentVersion: '0' }] as const; // prettier-ignore
   const service = (name: string, ports: boolean) => [`s/${name}`, stored({ stack: 's', name, vip: '10.80.0.1', released: true, pins: [], ports: ports ? [{ target: 80, published: 8080, protocol: 'tcp' as const }] : [] })] as const; // prettier-ignore
   return {
-    revision: 1, containerPool: '10.64.0.0/12', vipPool: '10.80.0.0/16', stacks: new Map(), contents: new Map(),
+    revision: 1, containerPool: '10.64.0.0/12', vipPool: '10.80.0.0/16', contents: new Map(),
+    stacks: new Map([['s', stored(stackOf({ web: ['s_default'], counter: ['s_default'] }))]]),
     services: new Map([service('web', true), service('counter', false)]),
     tasks: new Map(tasks.map((each) => [each.id, stored(each)])),
     statuses: new Map(statuses.map((each) => [each.taskId, each])),
@@ -68,11 +77,24 @@ describe('unitsOf', () => {
     expect(web?.networks).toEqual([{ network: 's_default', aliases: [] }]);
   });
 
-  it('sends published services to all, others to the nodes of their stack', () => {
-    const units = unitsOf(snapshot([task('a')], []));
-    const names = (nodeId: string) => unitsOfNode(units, nodeId).map((unit) => (unit.kind === 'service' ? unit.name : unit.kind)); // prettier-ignore
-    expect(names('n1')).toEqual(['network', 'web', 'counter', 'tasks']);
-    expect(names('n2')).toEqual(['network', 'web', 'tasks']);
+  const names = (seen: Snapshot, nodeId: string) => unitsOfNode(unitsOf(seen), nodeId).map((unit) => (unit.kind === 'service' ? unit.name : unit.kind)); // prettier-ignore
+
+  it('sends published services to all, others to the nodes with a task on one of their networks', () => {
+    const seen = snapshot([task('a')], []);
+    expect(names(seen, 'n1')).toEqual(['network', 'web', 'counter', 'tasks']);
+    expect(names(seen, 'n2')).toEqual(['network', 'web', 'tasks']);
+  });
+
+  it('goes by the network and not by the stack', () => {
+    const stack = stackOf({ web: ['front'], counter: ['back', 'shared'] });
+    const shown = (...networks: readonly string[]) => {
+      const seen = snapshot([task('a', { stack: 'other', template: on(...networks) })], []);
+      return names({ ...seen, stacks: new Map([['s', { value: stack, modRevision: 1 }]]) }, 'n1');
+    };
+    expect(shown('shared')).toEqual(['network', 'web', 'counter', 'tasks']);
+    expect(shown('s_default')).toEqual(['network', 'web', 'tasks']);
+    // Until it has ended, a task keeps the networks it was started with.
+    expect(shown('elsewhere', 'back')).toEqual(['network', 'web', 'counter', 'tasks']);
   });
 
   it('names only nodes that have said where they are as peers', () => {
