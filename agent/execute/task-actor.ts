@@ -162,7 +162,7 @@ export class TaskActor {
     attach: async () => {
       this.#report('preparing', { reason: 'making its network' });
       await orAborted(this.#ports.networkReady(), this.#signal());
-      this.#attachment = await this.#ports.network.attach(this.assigned.id);
+      this.#attachment = await this.#attach();
       this.#ports.logger.debug({ taskId: this.assigned.id, address: this.#attachment.address }, 'attached');
     },
     create: () => this.#create(),
@@ -205,10 +205,15 @@ export class TaskActor {
     });
   }
 
+  #attach(): Promise<Attachment> {
+    const { id, stack, template } = this.assigned;
+    return this.#ports.network.attach(id, { stack, networks: template.networks.map(({ network }) => network) });
+  }
+
   async #create(): Promise<void> {
     const task = this.assigned;
     // Again, and quick where nothing is missing: after a reboot the record of an attachment is there and its namespace is not.
-    const attachment = await this.#ports.network.attach(task.id);
+    const attachment = await this.#attach();
     this.#attachment = attachment;
     const image = this.#image ?? (await this.#ensureImage());
     const files = await this.#ports.files.prepare(task, attachment);

@@ -13,8 +13,9 @@ import {
   namespaceStem,
 } from './container-link.ts';
 import type { ContainerLink, LinkParts } from './container-link.ts';
-import type { Leases } from './leases.ts';
-import type { Attachment } from './network.ts';
+import { forgetConnectionsOf } from './connections.ts';
+import type { Lease, Leases } from './leases.ts';
+import type { Attachment, TaskPlace } from './network.ts';
 import { TaskLocks } from './task-locks.ts';
 
 /** By these the agent's own namespace is seen, wherever /sys was mounted. */
@@ -47,29 +48,33 @@ export class ContainerLinks {
   list(): readonly Attachment[] {
     return [...this.#leases.all()]
       .filter(([, lease]) => lease.state === 'made')
-      .map(([taskId, lease]) => this.#attachment(taskId, lease.address));
+      .map(([taskId, lease]) => this.#attachment(taskId, lease));
   }
 
-  attach(taskId: string): Promise<Attachment> {
+  attach(taskId: string, place: TaskPlace): Promise<Attachment> {
     const namespace = namespaceName(this.#stem, taskId);
     return this.#locks.run(taskId, async () => {
-      const lease = await this.#leases.reserve(taskId);
+      const lease = await this.#leases.reserve(taskId, place);
       const link: ContainerLink = { namespace, address: lease.address, mtu: this.#mtu() };
       const existing = await partsOf(link);
       if (lease.state === 'made') {
         // A container may run in there: what is missing is added, nothing is taken away.
         if (!existing.namespace || !existing.veth) await this.#make(taskId, link, existing);
-        return this.#attachment(taskId, lease.address);
+        return this.#attachment(taskId, lease);
       }
       try {
         await removeParts(link, existing);
-        await this.#make(taskId, link, { namespace: false, veth: false });
+        await Promise.all([
+          this.#make(taskId, link, { namespace: false, veth: false }),
+          // Whoever had the address before may have left connections that would be taken for this container's.
+          forgetConnectionsOf(lease.address, this.#logger),
+        ]);
         await this.#leases.confirm(taskId);
       } catch (error) {
         await this.#giveUp(taskId, link);
         throw error;
       }
-      return this.#attachment(taskId, lease.address);
+      return this.#attachment(taskId, lease);
     });
   }
 
@@ -135,8 +140,9 @@ export class ContainerLinks {
     }
   }
 
-  #attachment(taskId: string, address: string): Attachment {
-    return { taskId, address, namespace: namespacePath(namespaceName(this.#stem, taskId)) };
+  #attachment(taskId: string, { address, place }: Lease): Attachment {
+    const namespace = namespacePath(namespaceName(this.#stem, taskId));
+    return { taskId, address, namespace, ...(place === undefined ? {} : { place }) };
   }
 }
 

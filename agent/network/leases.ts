@@ -3,12 +3,15 @@ import pLimit from 'p-limit';
 import { FrotaError } from '../../proto/base/errors.ts';
 import { nextAddress } from './addresses.ts';
 import type { Subnet } from './addresses.ts';
+import type { TaskPlace } from './network.ts';
 import { readJson, writeJsonDurably } from './durable-json.ts';
 
 export interface Lease {
   readonly address: string;
   /** `making`: the kernel may have any part of it, no container was ever started in it. `made`: `attach` has returned. */
   readonly state: 'making' | 'made';
+  /** Absent in records of agents that did not know networks apart. */
+  readonly place?: TaskPlace;
 }
 
 interface LeaseRecord {
@@ -48,12 +51,18 @@ export class Leases {
   }
 
   /** The task's lease, or a new one in state `making`. @throws FrotaError `exhausted`. */
-  reserve(taskId: string): Promise<Lease> {
+  reserve(taskId: string, place: TaskPlace): Promise<Lease> {
     return this.#serial(async () => {
       const known = this.get(taskId);
-      if (known !== undefined) return known;
+      if (known?.place !== undefined) return known;
+      if (known !== undefined) {
+        const placed: Lease = { ...known, place };
+        await this.#write({ ...this.#record, tasks: { ...this.#record.tasks, [taskId]: placed } });
+        return placed;
+      }
       const taken = new Set(Object.values(this.#record.tasks).map((lease) => lease.address));
-      const lease: Lease = { address: nextAddress(this.#subnet, taken, this.#record.cursor), state: 'making' };
+      const address = nextAddress(this.#subnet, taken, this.#record.cursor);
+      const lease: Lease = { address, state: 'making', place };
       await this.#write({ ...this.#record, cursor: lease.address, tasks: { ...this.#record.tasks, [taskId]: lease } });
       return lease;
     });

@@ -1,12 +1,21 @@
 /** The network port: addresses of containers, routes to other nodes, VIPs and published ports. */
 import type { NetworkUnit, ServiceUnit } from '../../proto/domain/assignment.ts';
 
+/** What a task belongs to. Told by its actor, out of the assignment; the same for the task's whole life. */
+export interface TaskPlace {
+  readonly stack: string;
+  /** Names of networks in the cluster. */
+  readonly networks: readonly string[];
+}
+
 /** A container's place in the cluster network. */
 export interface Attachment {
   readonly taskId: string;
   readonly address: string;
   /** Path of the namespace, e.g. `/run/netns/…`. */
   readonly namespace: string;
+  /** Absent when it was attached by an agent that did not record it yet. */
+  readonly place?: TaskPlace;
 }
 
 /** All that a node's network must be; always complete. */
@@ -18,8 +27,11 @@ export interface DesiredNetwork {
 export interface NodeNetwork {
   /** Everything attached on this host, found from what the kernel has and what was recorded durably. */
   list(): Promise<readonly Attachment[]>;
-  /** Namespace, veth, address and route of one container. Idempotent per task; on failure nothing is left. */
-  attach(taskId: string): Promise<Attachment>;
+  /**
+   * Namespace, veth, address and route of one container, and the rules that keep it within its networks: in force when
+   * this resolves, or with the first `apply` if there was none. Idempotent per task; on failure nothing is left.
+   */
+  attach(taskId: string, place: TaskPlace): Promise<Attachment>;
   /** Removes all of it and frees the address. No error if nothing is there. */
   detach(taskId: string): Promise<void>;
   /**

@@ -10,7 +10,7 @@ import { run } from '../host/programs.ts';
 import { parseAddress, parseSubnet } from './addresses.ts';
 import { ContainerLinks } from './container-links.ts';
 import { Leases } from './leases.ts';
-import type { Attachment, DesiredNetwork, NodeNetwork } from './network.ts';
+import type { Attachment, DesiredNetwork, NodeNetwork, TaskPlace } from './network.ts';
 import { observedOverlay, parseForwarding } from './overlay-reading.ts';
 import { overlayChanges, overlayDevice, vxlanOverheadBytes, wantedOverlay } from './overlay.ts';
 import { ServiceTable } from './service-table.ts';
@@ -81,16 +81,26 @@ class LinuxNodeNetwork implements NodeNetwork {
     this.#links = links;
     this.#uplink = uplink;
     this.#logger = options.logger;
-    this.#services = new ServiceTable(options.nodeSubnet, options.logger);
+    this.#services = new ServiceTable(options.nodeSubnet, () => links.list(), options.logger);
   }
 
   async list(): Promise<readonly Attachment[]> {
     return this.#links.list();
   }
 
-  async attach(taskId: string): Promise<Attachment> {
+  async attach(taskId: string, place: TaskPlace): Promise<Attachment> {
     this.#assertOpen();
-    return this.#links.attach(taskId);
+    const attachment = await this.#links.attach(taskId, place);
+    try {
+      // Of several that wait here the first brings in all, and the others find nothing to do.
+      await this.#serial(async () => {
+        if (this.#desired !== undefined) await this.#services.admit(this.#desired.network, this.#desired.services);
+      });
+    } catch (error) {
+      await this.#links.detach(taskId);
+      throw error;
+    }
+    return attachment;
   }
 
   async detach(taskId: string): Promise<void> {

@@ -1,4 +1,4 @@
-/** Adapter: keeps nftables at what the services say, and connections to vanished endpoints from hanging. */
+/** Adapter: keeps nftables at what services and networks say, and connections to vanished endpoints from hanging. */
 import { describeError } from '../../proto/base/errors.ts';
 import type { Logger } from '../../proto/base/log.ts';
 import type { NetworkUnit, ServiceUnit } from '../../proto/domain/assignment.ts';
@@ -7,17 +7,27 @@ import { contains, overlayAddress, parseSubnet } from './addresses.ts';
 import type { Subnet } from './addresses.ts';
 import { baseTable, ruleTable } from './base-rules.ts';
 import { answers, forgetConnections, translatedTargets } from './connections.ts';
-import { noRules, ruleChanges, serviceRules } from './service-rules.ts';
-import type { ServiceRules } from './service-rules.ts';
+import { isolationRules } from './isolation-rules.ts';
+import { membershipOf } from './membership.ts';
+import type { Attachment } from './network.ts';
+import { noRules, ruleChanges } from './rule-changes.ts';
+import type { Rules } from './rule-changes.ts';
+import { serviceRules } from './service-rules.ts';
 
 interface AppliedRules {
   readonly base: string;
-  readonly rules: ServiceRules;
+  readonly services: Rules;
+  readonly isolation: Rules;
 }
+
+const changesBetween = (before: Omit<AppliedRules, 'base'>, after: AppliedRules): string =>
+  ruleChanges(before.services, after.services) + ruleChanges(before.isolation, after.isolation);
 
 export class ServiceTable {
   readonly #nodeSubnet: string;
   readonly #subnet: Subnet;
+  /** The containers of this node. */
+  readonly #attachments: () => readonly Attachment[];
   readonly #logger: Logger;
   /** What this object has put into the kernel; undefined means: replace all. */
   #applied: AppliedRules | undefined;
@@ -26,9 +36,10 @@ export class ServiceTable {
   readonly #checks = new Set<Promise<void>>();
   readonly #closing = new AbortController();
 
-  constructor(nodeSubnet: string, logger: Logger) {
+  constructor(nodeSubnet: string, attachments: () => readonly Attachment[], logger: Logger) {
     this.#nodeSubnet = nodeSubnet;
     this.#subnet = parseSubnet(nodeSubnet);
+    this.#attachments = attachments;
     this.#logger = logger;
   }
 
@@ -40,12 +51,19 @@ export class ServiceTable {
   async apply(network: NetworkUnit, services: readonly ServiceUnit[]): Promise<void> {
     const { containerPool, vipPool } = network;
     const base = baseTable({ containerPool, vipPool, nodeSubnet: this.#nodeSubnet });
-    const rules = serviceRules(services, this.#subnet);
+    const rules = serviceRules(services, this.#subnet, network.internal);
     if (rules.conflicts.length > 0) {
       this.#logger.warn({ conflicts: rules.conflicts }, 'claimed by two services; the first has it');
     }
-    await this.#load({ base, rules });
+    await this.#load({ base, services: rules, isolation: this.#isolation(network, services) });
     await this.#settleConnections(network, services);
+  }
+
+  /** Brings in what has been attached since; `network` and `services` are those of the last `apply`. */
+  async admit(network: NetworkUnit, services: readonly ServiceUnit[]): Promise<void> {
+    const applied = this.#applied;
+    if (applied === undefined) await this.apply(network, services);
+    else await this.#load({ ...applied, isolation: this.#isolation(network, services) });
   }
 
   async close(): Promise<void> {
@@ -58,10 +76,14 @@ export class ServiceTable {
     await run('nft', ['-f', '-'], { input: `add table ${ruleTable}\ndelete table ${ruleTable}\n` });
   }
 
+  #isolation(network: NetworkUnit, services: readonly ServiceUnit[]): Rules {
+    return isolationRules(membershipOf(services, this.#attachments(), this.#subnet), network.internal);
+  }
+
   async #load(wanted: AppliedRules): Promise<void> {
     const before = this.#applied;
     if (before?.base === wanted.base) {
-      const changes = ruleChanges(before.rules, wanted.rules);
+      const changes = changesBetween(before, wanted);
       if (changes === '') return;
       try {
         await run('nft', ['-f', '-'], { input: changes });
@@ -72,7 +94,8 @@ export class ServiceTable {
       }
     }
     this.#applied = undefined;
-    await run('nft', ['-f', '-'], { input: wanted.base + ruleChanges(noRules, wanted.rules) });
+    const whole = changesBetween({ services: noRules, isolation: noRules }, wanted);
+    await run('nft', ['-f', '-'], { input: wanted.base + whole });
     this.#applied = wanted;
   }
 

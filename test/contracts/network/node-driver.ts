@@ -6,7 +6,7 @@ import { createInterface } from 'node:readline';
 import { describeError } from '../../../proto/base/errors.ts';
 import type { LogFields, Logger } from '../../../proto/base/log.ts';
 import { createNodeNetwork } from '../../../agent/network/node-network.ts';
-import type { DesiredNetwork } from '../../../agent/network/network.ts';
+import type { DesiredNetwork, TaskPlace } from '../../../agent/network/network.ts';
 
 export interface DriverOptions {
   readonly nodeAddress: string;
@@ -17,7 +17,12 @@ export interface DriverOptions {
 
 type Request =
   | { readonly id: number; readonly op: 'list' | 'repair' | 'watch' }
-  | { readonly id: number; readonly op: 'attach' | 'detach'; readonly argument: string }
+  | {
+      readonly id: number;
+      readonly op: 'attach';
+      readonly argument: { readonly taskId: string; readonly place: TaskPlace };
+    }
+  | { readonly id: number; readonly op: 'detach'; readonly argument: string }
   | { readonly id: number; readonly op: 'apply'; readonly argument: DesiredNetwork }
   | { readonly id: number; readonly op: 'close'; readonly argument: { readonly removeAll: boolean } };
 
@@ -49,7 +54,7 @@ async function perform(request: Request): Promise<unknown> {
     case 'repair':
       return network.repair();
     case 'attach':
-      return network.attach(request.argument);
+      return network.attach(request.argument.taskId, request.argument.place);
     case 'detach':
       return network.detach(request.argument);
     case 'apply':

@@ -134,8 +134,13 @@ export class TestNode {
     this.#child?.stdin.write(request);
   }
 
-  async attach(taskId: string): Promise<Attachment> {
-    return (await this.call('attach', taskId)).result as Attachment;
+  async attach(taskId: string, ...networks: readonly string[]): Promise<Attachment> {
+    return (await this.timedAttach(taskId, ...networks)).result as Attachment;
+  }
+
+  timedAttach(taskId: string, ...networks: readonly string[]): Promise<Reply> {
+    const on = networks.length === 0 ? ['hello_default'] : networks;
+    return this.call('attach', { taskId, place: { stack: 'hello', networks: on } });
   }
 
   async list(): Promise<readonly Attachment[]> {
@@ -202,13 +207,13 @@ export class TestNetwork {
     }
   }
 
-  unit(): NetworkUnit {
+  unit(...internal: readonly string[]): NetworkUnit {
     return {
       kind: 'network',
       containerPool: '10.64.0.0/12',
       vipPool: '10.96.0.0/16',
       peers: this.nodes.map(({ name, address, subnet }) => ({ nodeId: `id-${name}`, name, address, subnet })),
-      internal: [],
+      internal,
     };
   }
 

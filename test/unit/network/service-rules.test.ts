@@ -2,7 +2,8 @@ import { describe, expect, it } from 'vitest';
 import { parseSubnet } from '../../../agent/network/addresses.ts';
 import { baseTable } from '../../../agent/network/base-rules.ts';
 import { replySources } from '../../../agent/network/connections.ts';
-import { noRules, ruleChanges, serviceRules } from '../../../agent/network/service-rules.ts';
+import { noRules, ruleChanges } from '../../../agent/network/rule-changes.ts';
+import { serviceRules } from '../../../agent/network/service-rules.ts';
 import type { ServiceUnit } from '../../../proto/domain/assignment.ts';
 
 const own = parseSubnet('10.64.1.0/24');
@@ -21,7 +22,7 @@ const service = (
   members: [],
   networks: [],
 });
-const rules = (...services: readonly ServiceUnit[]) => serviceRules(services, own);
+const rules = (...services: readonly ServiceUnit[]) => serviceRules(services, own, ['sealed']);
 const lines = (text: string): readonly string[] => text.split('\n').filter((line) => line !== '');
 const http = [{ target: 80, published: 8080, protocol: 'tcp' }] as const;
 
@@ -92,23 +93,32 @@ describe('the rules of services', () => {
     expect(result.chains.get('port/tcp/8080')).toEqual(['meta l4proto tcp dnat ip to 10.64.3.3:80']);
   });
 
+  it('publish nothing of a service that is on internal networks only', () => {
+    const on = (...names: readonly string[]) => names.map((network) => ({ network, aliases: [] }));
+    const web = service('web', '10.96.0.1', ['10.64.2.2'], http);
+    const sealed = rules({ ...web, networks: on('sealed') });
+    expect(sealed.chains.get('port/tcp/8080')).toEqual(['goto refuse']);
+    expect(sealed.chains.get('vip/hello/web')).toEqual(['dnat to 10.64.2.2']);
+    const open = rules({ ...web, networks: on('sealed', 'front') });
+    expect(open.chains.get('port/tcp/8080')).toEqual(['meta l4proto tcp dnat ip to 10.64.2.2:80']);
+  });
+
   it('take nothing into a command that is no address, and no name that nft would not', () => {
     expect(() => rules(service('x', '10.96.0.1 ; }', []))).toThrow(expect.objectContaining({ code: 'invalid' }));
     expect(() => rules(service('x', '10.96.0.1', ['1.2.3.4\nflush ruleset']))).toThrow(/not an IPv4 address/);
     for (const name of ['a b', 'x'.repeat(200), 'ü', '{']) {
-      const [vipChain] = rules(service(name, '10.96.0.1', [])).vips.values();
-      expect(vipChain).toMatch(/^vip\/[0-9a-f]{32}$/);
+      const [vip] = rules(service(name, '10.96.0.1', [])).elements.get('vips') ?? [];
+      expect(vip).toMatch(/^10\.96\.0\.1 : goto vip\/[0-9a-f]{32}$/);
     }
   });
 });
 
 describe('the table', () => {
-  it('is replaced as a whole and names no other', () => {
+  it('is replaced as a whole and names no other', async () => {
     const text = baseTable({ containerPool: '10.64.0.0/12', vipPool: '10.96.0.0/16', nodeSubnet: '10.64.1.0/24' });
     expect(lines(text).slice(0, 3)).toEqual(['add table ip frota', 'delete table ip frota', 'table ip frota {']);
     expect(text.match(/\btable /g)).toHaveLength(3);
-    expect(text).toContain('ip saddr 10.64.1.0/24 oifname != "frota0" oifname != "frv*" masquerade');
-    expect(text).toContain('iifname "frv*" fib saddr . iif oif missing drop');
+    await expect(text).toMatchFileSnapshot('golden/base-table.nft');
   });
 });
 
