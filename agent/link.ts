@@ -5,9 +5,10 @@ import { monoMs, wallMs } from '../proto/base/clock.ts';
 import type { Clock } from '../proto/base/clock.ts';
 import type { Logger } from '../proto/base/log.ts';
 import type { HeldUnit, Welcome } from '../proto/codec/dispatch.ts';
+import type { FetchedContent } from '../proto/domain/content.ts';
 import type { TaskStatus } from '../proto/domain/task.ts';
 import { connect, createClient, parseAddress } from '../proto/rpc/client.ts';
-import type { Connection } from '../proto/rpc/client.ts';
+import type { Client, Connection } from '../proto/rpc/client.ts';
 import { dispatchService } from '../proto/rpc/service.ts';
 import { frotaVersion } from '../proto/base/version.ts';
 import { detectCgroupLayout } from './host/cgroups.ts';
@@ -21,6 +22,9 @@ import { startSession } from './session/session.ts';
 import type { DispatchStream, Session } from './session/session.ts';
 
 export const clock: Clock = { now: () => ({ monoMs: monoMs(performance.now()), wallMs: wallMs(Date.now()) }) };
+
+/** A controller answers from its store; one that takes longer is asked again. */
+const fetchDeadlineMs = 10_000;
 
 export interface LinkParts {
   readonly options: AgentOptions;
@@ -49,6 +53,8 @@ export class Link {
   readonly #firstWelcome: Promise<NodeSelf>;
   #welcomed: (self: NodeSelf) => void = () => undefined;
   #credentials: Credentials;
+  /** Of the session that is open now. */
+  #connection: Connection | undefined;
   #node: NodeHooks | undefined;
   #synced = false;
   #remoteAddress: () => string | undefined = () => undefined;
@@ -125,8 +131,19 @@ export class Link {
     }
   }
 
+  /** Bytes of configs and secrets that a task of this node needs. @throws FrotaError `unavailable` without a controller. */
+  async fetchContents(ids: readonly string[], signal: AbortSignal): Promise<readonly FetchedContent[]> {
+    const client = this.#client();
+    return (await client.fetchContents({ ids }, { deadlineMs: fetchDeadlineMs, signal })).contents;
+  }
+
   close(): Promise<void> {
     return this.#session.close();
+  }
+
+  #client(): Client<typeof dispatchService> {
+    if (this.#connection === undefined) throw new FrotaError('unavailable', 'no controller is connected');
+    return createClient(dispatchService, this.#connection);
   }
 
   #connect(): Connection {
@@ -136,6 +153,7 @@ export class Link {
 
   #open(signal: AbortSignal): DispatchStream {
     const connection = this.#connect();
+    this.#connection = connection;
     const stream = createClient(dispatchService, connection).session({ signal });
     this.#remoteAddress = () => stream.remoteAddress();
     return {
@@ -143,6 +161,7 @@ export class Link {
       messages: stream,
       close: () => {
         stream.close();
+        if (this.#connection === connection) this.#connection = undefined;
         connection.close();
       },
     };

@@ -9,7 +9,7 @@ export function containerSpec(
   task: AssignedTask,
   image: Image,
   attachment: Attachment,
-  files: ContainerSpec['files'],
+  { files }: Pick<ContainerSpec, 'files'>,
 ): ContainerSpec {
   const template = task.template;
   return {

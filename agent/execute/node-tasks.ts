@@ -26,10 +26,11 @@ export class NodeTasks {
    * everything then stays as it is until a controller speaks. Nothing is started before `confirm`.
    */
   async adopt(wanted: readonly AssignedTask[] | undefined): Promise<void> {
-    const [records, attachments, withFiles] = await Promise.all([
+    const [records, attachments, withFiles, withMounts] = await Promise.all([
       this.#ports.journal.load('tasks'),
       this.#ports.network.list(),
       this.#ports.files.list(),
+      this.#ports.mounts.list(),
     ]);
     // Last: an end that comes from here on must find its actor, so nothing is awaited until they exist.
     const containers = await this.#ports.runtime.list();
@@ -42,7 +43,7 @@ export class NodeTasks {
       const stillWanted = wantedById === undefined ? record.assigned : wantedById.get(id);
       this.#actors.set(id, new TaskActor(this.#ports, record, observed, stillWanted));
     }
-    const strays = new Set([...containerById.keys(), ...attachmentById.keys(), ...withFiles]);
+    const strays = new Set([...containerById.keys(), ...attachmentById.keys(), ...withFiles, ...withMounts]);
     for (const id of strays) if (!this.#actors.has(id)) await this.#removeStray(id);
   }
 
@@ -52,6 +53,7 @@ export class NodeTasks {
       await this.#ports.runtime.remove(id);
       await this.#ports.network.detach(id);
       await this.#ports.files.remove(id);
+      await this.#ports.mounts.remove(id);
     } catch (error) {
       this.#ports.logger.error({ taskId: id, error: describeError(error) }, 'cannot remove a stray container');
     }

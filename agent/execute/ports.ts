@@ -3,11 +3,11 @@ import type { Clock } from '../../proto/base/clock.ts';
 import type { Logger } from '../../proto/base/log.ts';
 import type { AssignedTask, ServiceUnit } from '../../proto/domain/assignment.ts';
 import type { TaskStatus } from '../../proto/domain/task.ts';
-import type { Images } from '../images/images.ts';
+import type { Image, Images } from '../images/images.ts';
 import type { Attachment, NodeNetwork } from '../network/network.ts';
 import type { ContainerCheck, HealthState } from '../reconcile/health.ts';
 import type { TaskEnd } from '../reconcile/task-step.ts';
-import type { Runtime } from '../runtime/runtime.ts';
+import type { ContainerSpec, Runtime } from '../runtime/runtime.ts';
 import type { Journal } from '../state/journal.ts';
 import type { CheckTurns } from './check-turns.ts';
 
@@ -22,11 +22,29 @@ export interface TaskFiles {
   list(): Promise<readonly string[]>;
 }
 
+/** What a container finds besides its image: configs and secrets. */
+export interface TaskMounts {
+  /**
+   * Makes what is missing and says what the container is to get. While the controller can't be asked for a secret it waits.
+   * @throws FrotaError, `cancelled` when `signal` aborts.
+   */
+  prepare(
+    task: AssignedTask,
+    image: Image,
+    options: { readonly signal: AbortSignal; readonly onWait: (reason: string) => void },
+  ): Promise<Pick<ContainerSpec, 'files'>>;
+  /** What is the task's alone goes. No error if there is nothing. */
+  remove(taskId: string): Promise<void>;
+  /** Ids of tasks of which something is there. */
+  list(): Promise<readonly string[]>;
+}
+
 export interface ActorPorts {
   readonly images: Images;
   readonly runtime: Runtime;
   readonly network: NodeNetwork;
   readonly files: TaskFiles;
+  readonly mounts: TaskMounts;
   readonly journal: Journal;
   readonly clock: Clock;
   readonly logger: Logger;

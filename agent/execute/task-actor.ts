@@ -185,6 +185,7 @@ export class TaskActor {
       await this.#ports.runtime.remove(id);
       this.#container = { kind: 'absent' };
       await this.#ports.files.remove(id);
+      await this.#ports.mounts.remove(id);
       await this.#ports.network.detach(id);
       if (before !== undefined) await this.#record.saveEnd();
       this.#attachment = undefined;
@@ -192,6 +193,7 @@ export class TaskActor {
     forget: async () => {
       const { id } = this.assigned;
       await this.#ports.files.remove(id);
+      await this.#ports.mounts.remove(id);
       await this.#record.delete();
       this.#forgotten = true;
       this.#ports.onForgotten(id);
@@ -217,7 +219,13 @@ export class TaskActor {
     this.#attachment = attachment;
     const image = this.#image ?? (await this.#ensureImage());
     const files = await this.#ports.files.prepare(task, attachment);
-    const spec = containerSpec(task, image, attachment, files);
+    const mounts = await this.#ports.mounts.prepare(task, image, {
+      signal: this.#signal(),
+      onWait: (reason) => {
+        this.#report('preparing', { reason });
+      },
+    });
+    const spec = containerSpec(task, image, attachment, { files: [...files, ...mounts.files] });
     const { stopSignal, healthCheck, shell } = image.config;
     const check = containerCheck(task.template.healthCheck, healthCheck, shell);
     await this.#record.save({

@@ -27,6 +27,10 @@ export interface FakeHost {
   healthCheck: HealthCheck | undefined;
   /** What comes of a command run in a container. */
   captured: (id: string, args: readonly string[], signal: AbortSignal) => Promise<CapturedExec>;
+  /** While set, the making of mounts waits for it. */
+  mountGate: ((onWait: (reason: string) => void, signal: AbortSignal) => Promise<void>) | undefined;
+  /** Tasks that have mounts of their own. */
+  readonly mounted: Set<string>;
 }
 
 export function fakeHost(): FakeHost {
@@ -72,6 +76,8 @@ export function fakeHost(): FakeHost {
     pullGate: undefined,
     healthCheck: undefined,
     captured: () => Promise.reject(new FrotaError('unsupported', 'nothing can be run in a stand-in')),
+    mountGate: undefined,
+    mounted: new Set(),
     ports: {
       images: {
         ensure: async (_image, { signal }) => {
@@ -155,6 +161,14 @@ export function fakeHost(): FakeHost {
         refresh: () => Promise.resolve(),
         remove: () => Promise.resolve(),
         list: () => Promise.resolve([]),
+      },
+      mounts: {
+        prepare: async (_task, _image, { signal, onWait }) => {
+          await host.mountGate?.(onWait, signal);
+          return { files: [] };
+        },
+        remove: (taskId) => attempt(() => void host.mounted.delete(taskId)),
+        list: () => Promise.resolve([...host.mounted]),
       },
       journal,
       clock: { now: () => ({ monoMs: monoMs(performance.now()), wallMs: wallMs(Date.now()) }) },

@@ -208,6 +208,55 @@ describe('NodeTasks', () => {
     await second.close();
   });
 
+  it('tells what a task waits for while its secrets cannot be fetched, and goes on when they are there', async () => {
+    const host = fakeHost();
+    let arrive: () => void = () => undefined;
+    host.mountGate = (onWait) => {
+      onWait('waiting for its configs and secrets: no controller is connected');
+      return new Promise((resolve) => {
+        arrive = resolve;
+      });
+    };
+    const tasks = await started(host);
+    await tasks.assign([assignedTask('a')]);
+    await vi.waitFor(() => {
+      expect(host.statuses.at(-1)).toMatchObject({ state: 'preparing', reason: expect.stringContaining('no controller is connected') as string }); // prettier-ignore
+    });
+    expect(host.calls).not.toContain('create');
+    arrive();
+    await vi.waitFor(() => {
+      expect(lastState(host)).toBe('running');
+    });
+    expect(host.statuses.at(-1)?.reason).toBeUndefined();
+    await tasks.close();
+  });
+
+  it('stops waiting for secrets of a task that is withdrawn, and keeps no mounts that no record explains', async () => {
+    const host = fakeHost();
+    host.mountGate = (_onWait, signal) =>
+      new Promise((_resolve, reject) => {
+        signal.addEventListener('abort', () => {
+          reject(new FrotaError('cancelled', 'no longer wanted'));
+        });
+      });
+    host.mounted.add('a').add('stray');
+    const tasks = await started(host);
+    expect([...host.mounted]).toEqual([]);
+    host.mounted.add('b');
+    await tasks.assign([assignedTask('b')]);
+    await vi.waitFor(() => {
+      expect(lastState(host)).toBe('preparing');
+      expect(host.attachments.size).toBe(1);
+    });
+    await tasks.assign([]);
+    await vi.waitFor(() => {
+      expect(tasks.statuses()).toEqual([]);
+    });
+    expect([...host.mounted]).toEqual([]);
+    expect(host.attachments.size).toBe(0);
+    await tasks.close();
+  });
+
   it('lets go of a task that is withdrawn while the network cannot be made, and of the agent itself', async () => {
     const host = fakeHost();
     const tasks = new NodeTasks({ ...host.ports, networkReady: () => new Promise(() => undefined) });
