@@ -16,6 +16,7 @@ import {
 } from '../cluster/cluster.ts';
 import type { TestCluster } from '../cluster/cluster.ts';
 import { pushBusybox, serveCommand } from '../cluster/images.ts';
+import { report } from './samples.ts';
 
 const rounds = Number(process.env['ROUNDS'] ?? '10');
 const replicas = 6;
@@ -60,15 +61,6 @@ async function measure(fault: () => Promise<void>, reached: (progress: StackProg
 }
 
 const settled = (progress: StackProgress): boolean => progress.converged;
-
-function report(what: string, samples: readonly number[]): void {
-  const sorted = [...samples].sort((a, b) => a - b);
-  const at = (part: number): string =>
-    (sorted[Math.min(sorted.length - 1, Math.floor(part * sorted.length))] ?? NaN).toFixed(0);
-  process.stdout.write(
-    `${what}: median ${at(0.5)} ms, minimum ${at(0)}, maximum ${at(1)} (${String(samples.length)} rounds)\n`,
-  );
-}
 
 it('node loss', { timeout: rounds * 30_000 }, async () => {
   const samples: number[] = [];
