@@ -1,6 +1,8 @@
 /** PURE: from a task, its image and its place in the network to the container's spec. */
 import { FrotaError } from '../../proto/base/errors.ts';
 import type { AssignedTask } from '../../proto/domain/assignment.ts';
+import { serviceId } from '../../proto/domain/service.ts';
+import { slotName } from '../../proto/domain/task.ts';
 import type { Image } from '../images/images.ts';
 import type { Attachment } from '../network/network.ts';
 import type { ContainerSpec } from '../runtime/runtime.ts';
@@ -14,6 +16,7 @@ export function containerSpec(
   const template = task.template;
   return {
     id: task.id,
+    slot: slotName(serviceId(task.stack, task.service), task.slot),
     lowerDirs: image.lowerDirs,
     args: processArguments(task, image),
     environment: mergeEnvironment(image.config.environment, template.environment),

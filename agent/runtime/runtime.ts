@@ -1,11 +1,14 @@
 /** The runtime port: one container's life, told in steps that can be repeated after any crash. */
 import type { Readable, Writable } from 'node:stream';
+import type { LogLine, LogQuery } from '../../proto/domain/logs.ts';
 import type { ResourceLimits } from '../../proto/domain/resources.ts';
 
 /** Everything a container is made of; the agent's `execute` builds it from the task, its image and its network. */
 export interface ContainerSpec {
   /** The task's id. */
   readonly id: string;
+  /** Whose attempt it is (`shop/web.2`): of each slot the last few logs are kept. */
+  readonly slot: string;
   readonly lowerDirs: readonly string[];
   readonly args: readonly string[];
   /** `KEY=value`. */
@@ -108,7 +111,10 @@ export interface Runtime {
   start(id: string): Promise<{ readonly pid: number; readonly startedAtMs: number }>;
   /** Sends a signal (`SIGTERM`, `SIGKILL`, a number as text) to the first process (SIGKILL: to all). No error if it has ended. */
   kill(id: string, signal: string): Promise<void>;
-  /** Kills what still runs and removes container, conmon, mount, cgroup and bundle. No error if nothing is there. */
+  /**
+   * Kills what still runs and removes container, conmon, mount, cgroup and bundle; its log is kept for a while. No error
+   * if nothing is there.
+   */
   remove(id: string): Promise<void>;
   /**
    * Starts a command in a running container, with the container's environment, capabilities and limits. Aborting
@@ -118,6 +124,11 @@ export interface Runtime {
   exec(id: string, request: ExecRequest, signal: AbortSignal): Promise<Exec>;
   /** The same to its end, for commands that answer by their exit code. Throws as `exec`, and `cancelled`. */
   execCaptured(id: string, request: ExecRequest, options: CaptureOptions, signal: AbortSignal): Promise<CapturedExec>;
+  /**
+   * What the container wrote, in batches, oldest first; of removed containers too, as long as their log is kept. Ends
+   * quietly when `signal` aborts. Throws `not-found`.
+   */
+  logs(id: string, query: LogQuery, signal: AbortSignal): AsyncIterable<readonly LogLine[]>;
   /** The end of what the container wrote, a few KiB at most; empty when there is nothing. */
   lastOutput(id: string): Promise<string>;
   /**

@@ -126,6 +126,9 @@ export function fakeHost(): FakeHost {
             call('remove');
             containers.delete(id);
           }),
+        logs: async function* () {
+          yield [];
+        },
         exec: () => Promise.reject(new FrotaError('unsupported', 'nothing can be run in a stand-in')),
         execCaptured: async (id, { args }, _options, signal) => {
           if (containers.get(id)?.state.kind !== 'running') throw new FrotaError('conflict', `${id} does not run`);

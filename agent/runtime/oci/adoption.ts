@@ -50,8 +50,8 @@ async function settleStart(record: ContainerRecord, context: CreationContext): P
     context.logger.warn({ container: record.id, error: describeError(error) }, 'the runtime does not know its state');
     return { ...record, phase: 'started' };
   }
-  const { version, id, runtime, process, conmon } = record;
-  return { version, id, runtime, process, conmon, phase: 'created' };
+  const { startedAtMs: _, ...created } = record;
+  return { ...created, phase: 'created' };
 }
 
 async function removeHalfMade(id: string, context: CreationContext): Promise<void> {

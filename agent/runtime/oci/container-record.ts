@@ -7,6 +7,8 @@ import type { ContainerExit } from '../runtime.ts';
 export interface ContainerRecord {
   readonly version: 1;
   readonly id: string;
+  /** As in `ContainerSpec`; absent in records of earlier versions. */
+  readonly slot?: string;
   /** `runc` or `crun`: the one that made it must also start and delete it. */
   readonly runtime: string;
   readonly process: ProcessIdentity;

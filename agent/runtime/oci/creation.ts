@@ -21,7 +21,6 @@ export interface CreationContext extends RemovalContext {
   readonly conmon: string;
   readonly conmonCgroup: string;
   readonly containersCgroup: string;
-  readonly logMaxBytes: number;
 }
 
 /** Some 60 ms on an idle machine; a busy one may take seconds. */
@@ -76,7 +75,6 @@ async function make(spec: ContainerSpec, signal: AbortSignal, context: CreationC
     runtimeRoot: context.folders.runtimeRoot(runtime.name),
     folders,
     exits: context.folders.exits,
-    logMaxBytes: context.logMaxBytes,
     place: (pid) => moveToCgroup(context.layout, context.conmonCgroup, pid),
     timeoutMs: createTimeoutMs,
     signal,
@@ -86,6 +84,7 @@ async function make(spec: ContainerSpec, signal: AbortSignal, context: CreationC
   const record: ContainerRecord = {
     version: 1,
     id: spec.id,
+    slot: spec.slot,
     runtime: runtime.name,
     process: await identify(launched.pid, bootId, spec.id),
     conmon: await identify(launched.conmonPid, bootId, spec.id),

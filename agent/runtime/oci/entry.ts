@@ -17,6 +17,9 @@ export const newEntry = (record: ContainerRecord): Entry => ({ record, removing:
 /** Whether its end is still to be told. */
 export const isOpen = (entry: Entry): boolean => !entry.removing && entry.record.exit === undefined;
 
+/** Whether more of its output may come. */
+export const mayWrite = ({ record, removing }: Entry): boolean => !removing && record.exit === undefined;
+
 export function toContainer({ id, phase, process, startedAtMs, exit }: ContainerRecord): Container {
   const started = startedAtMs === undefined ? {} : { startedAtMs };
   let state: ContainerState = { kind: 'created' };

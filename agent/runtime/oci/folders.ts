@@ -11,7 +11,7 @@ export interface ContainerFolders {
   /** Where the overlay is mounted. */
   readonly rootfs: string;
   readonly bundle: string;
-  /** The container's output (`k8s-file`). */
+  /** The container's output (`k8s-file`), as far as it is not rotated away. */
   readonly log: string;
   /** conmon leaves `oom` here. */
   readonly persist: string;
@@ -24,6 +24,8 @@ export interface RuntimeFolders {
   readonly containers: string;
   /** conmon puts the exit code of container ID into file ID here. */
   readonly exits: string;
+  /** Logs of removed containers, one folder each. */
+  readonly keptLogs: string;
   /** One folder `ID.N` for each command that runs in container ID, for the life of this boot only. */
   readonly execs: string;
   /** `--root` of each OCI runtime, for the life of this boot only. */
@@ -44,6 +46,7 @@ export function runtimeFolders(dataDir: string, runDir: string): RuntimeFolders 
   return {
     containers,
     exits,
+    keptLogs: join(dataDir, 'logs'),
     execs: join(runDir, 'execs'),
     runtimeRoot: (runtime) => join(runDir, runtime),
     exitFile: (id) => join(exits, checkId(id)),

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import pLimit from 'p-limit';
 import { FrotaError, describeError } from '../../../proto/base/errors.ts';
 import type { Logger } from '../../../proto/base/log.ts';
+import type { LogLine, LogQuery } from '../../../proto/domain/logs.ts';
 import {
   controllerFolder,
   detectCgroupLayout,
@@ -21,13 +22,15 @@ import type { BundleFacts } from './bundle.ts';
 import { chooseRuntime, type RuntimeName } from './choose-runtime.ts';
 import { readExit } from './container-exit.ts';
 import { writeRecord, type ContainerRecord } from './container-record.ts';
-import { isOpen, newEntry, runningRecord, toContainer, type Entry } from './entry.ts';
+import { isOpen, mayWrite, newEntry, runningRecord, toContainer, type Entry } from './entry.ts';
 import { makeContainer, type CreationContext } from './creation.ts';
 import { captureExec } from './exec/captured-exec.ts';
 import { Execs } from './exec/execs.ts';
 import { watchExits, type ExitWatch } from './exit-watch.ts';
 import { isContainerId, runtimeFolders } from './folders.ts';
-import { readOutputTail } from './output-log.ts';
+import { ContainerLogs } from './logs/container-logs.ts';
+import { defaultKeptLimits, KeptLogs, type KeptLimits } from './logs/kept-logs.ts';
+import { defaultLogLimits, type LogLimits } from './logs/log-rotation.ts';
 import { removeContainer } from './removal.ts';
 import { signalNumber } from './signals.ts';
 
@@ -45,7 +48,8 @@ export interface OciRuntimeOptions {
   readonly logger: Logger;
   /** This runtime or none; absent: the better one that works here. */
   readonly runtime?: RuntimeName;
-  readonly logMaxBytes?: number;
+  readonly logLimits?: LogLimits;
+  readonly keptLimits?: KeptLimits;
   readonly exitPollMs?: number;
 }
 
@@ -54,8 +58,6 @@ export interface OciRuntime extends Runtime {
   readonly runtimeName: RuntimeName;
 }
 
-/** Old lines go when the log is larger; a container that writes without end must not fill the node. */
-const defaultLogMaxBytes = 16 * 1024 * 1024;
 /** Only for ends that the watch does not see. */
 const defaultExitPollMs = 1_000;
 /** What people read as the reason of a failure. */
@@ -105,7 +107,7 @@ export async function createOciRuntime(options: OciRuntimeOptions): Promise<OciR
     conmonCgroup,
     containersCgroup,
     cgroupPath: (id) => join(containersCgroup, id),
-    logMaxBytes: options.logMaxBytes ?? defaultLogMaxBytes,
+    keptLogs: new KeptLogs(folders.keptLogs, options.keptLimits ?? defaultKeptLimits, options.logger),
   });
 }
 
@@ -119,6 +121,7 @@ class OciRuntimeAdapter implements OciRuntime {
   private readonly turns = new Map<string, Promise<unknown>>();
   private readonly creating = pLimit(concurrentCreates);
   private readonly execs: Execs;
+  private readonly containerLogs: ContainerLogs;
   private adopted: Promise<void> | undefined;
   private watch: ExitWatch | undefined;
   private closed = false;
@@ -127,6 +130,13 @@ class OciRuntimeAdapter implements OciRuntime {
     this.runtimeName = context.runtime.name;
     this.context = context;
     this.execs = new Execs(context);
+    this.containerLogs = new ContainerLogs({
+      folders: context.folders,
+      kept: context.keptLogs,
+      limits: options.logLimits ?? defaultLogLimits,
+      logger: context.logger,
+      running: () => [...this.entries.values()].filter(mayWrite).map(({ record }) => record.id),
+    });
     this.exitPollMs = options.exitPollMs ?? defaultExitPollMs;
   }
 
@@ -219,7 +229,12 @@ class OciRuntimeAdapter implements OciRuntime {
   }
 
   async lastOutput(id: string): Promise<string> {
-    return isContainerId(id) ? readOutputTail(this.context.folders.container(id).log, lastOutputBytes) : '';
+    return this.containerLogs.lastOutput(id, lastOutputBytes);
+  }
+
+  async *logs(id: string, query: LogQuery, signal: AbortSignal): AsyncGenerator<readonly LogLine[]> {
+    await this.adopt();
+    yield* this.containerLogs.read(id, this.entries.has(id), query, signal);
   }
 
   onExit(listener: (id: string, exit: ContainerExit) => void): void {
@@ -232,7 +247,7 @@ class OciRuntimeAdapter implements OciRuntime {
     this.watch?.close();
     await Promise.allSettled([...this.turns.values(), this.adopted]);
     this.watch?.close();
-    await this.execs.endAll();
+    await Promise.all([this.execs.endAll(), this.containerLogs.close()]);
     await Promise.allSettled([...this.entries.values()].map((entry) => entry.writing));
   }
 
@@ -258,6 +273,7 @@ class OciRuntimeAdapter implements OciRuntime {
     const records = await adoptContainers(this.context);
     await this.execs.sweep(records);
     for (const record of records) this.entries.set(record.id, newEntry(record));
+    this.containerLogs.recover();
   }
 
   private async checkAll(): Promise<void> {

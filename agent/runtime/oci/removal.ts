@@ -1,4 +1,4 @@
-/** Removes every trace of a container, whatever state a crash left it in; each step may be repeated. */
+/** Removes every trace of a container but its log, whatever state a crash left it in; each step may be repeated. */
 import { removeTree } from '../../host/remove-tree.ts';
 import { access, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -11,6 +11,7 @@ import { run } from '../../host/programs.ts';
 import { findBundleProcesses } from './conmon.ts';
 import type { ContainerRecord } from './container-record.ts';
 import { isContainerId, type RuntimeFolders } from './folders.ts';
+import type { KeptLogs } from './logs/kept-logs.ts';
 import { unmountBelow } from './overlay.ts';
 
 export interface RemovalContext {
@@ -21,6 +22,7 @@ export interface RemovalContext {
   /** Runtime name → program, of all that may have made a container here. */
   readonly runtimes: ReadonlyMap<string, string>;
   readonly cgroupPath: (id: string) => string;
+  readonly keptLogs: KeptLogs;
 }
 
 /** conmon ends within milliseconds of its container; one that hangs is killed. */
@@ -49,6 +51,7 @@ export async function removeContainer(
   await deleteFromRuntimes(id, context);
   await unmountBelow(folder);
   await removeCgroup(layout, context.cgroupPath(id));
+  if (record !== undefined) await context.keptLogs.keep(id, record.slot ?? id, folder);
   await removeTree(folder);
   await rm(folders.exitFile(id), { force: true });
 }

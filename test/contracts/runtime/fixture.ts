@@ -30,7 +30,7 @@ export interface Fixture {
 
 const applets = ['sh', 'sleep', 'cat', 'id', 'env', 'pwd', 'hostname', 'kill', 'ls', 'stat', 'head', 'mount', 'touch', 'grep', 'dd', 'tail', 'unshare']; // prettier-ignore
 
-export async function makeFixture(name: string): Promise<Fixture> {
+export async function makeFixture(name: string, more: Partial<OciRuntimeOptions> = {}): Promise<Fixture> {
   const folder = mkdtempSync(join(tmpdir(), `ft-runtime-${name}-`));
   const unique = `ft-rt-${name}-${String(process.pid)}`;
   const netns = unique;
@@ -44,6 +44,7 @@ export async function makeFixture(name: string): Promise<Fixture> {
     cgroupParent,
     logger: silentLogger,
     exitPollMs: 200,
+    ...more,
     ...forcedRuntime(process.env.FROTA_TEST_OCI_RUNTIME),
   };
   const opened: OciRuntime[] = [];
@@ -59,6 +60,7 @@ export async function makeFixture(name: string): Promise<Fixture> {
     },
     spec: (id, args, more = {}) => ({
       id,
+      slot: `test/${id}.1`,
       lowerDirs: [rootfs],
       args,
       environment: [],

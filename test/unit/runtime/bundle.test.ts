@@ -5,6 +5,7 @@ import type { ContainerSpec } from '../../../agent/runtime/runtime.ts';
 
 const spec: ContainerSpec = {
   id: 'task1',
+  slot: 'shop/web.1',
   lowerDirs: ['/layers/b', '/layers/a'],
   args: ['/bin/server', '--port', '80'],
   environment: ['COLOUR=blue'],

@@ -1,12 +1,8 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { refusal } from '../../../agent/runtime/oci/choose-runtime.ts';
 import { parseReply } from '../../../agent/runtime/oci/conmon.ts';
 import { createFailure } from '../../../agent/runtime/oci/create-failure.ts';
 import { isContainerId, runtimeFolders } from '../../../agent/runtime/oci/folders.ts';
-import { outputText, parseOutputLine, readOutputTail } from '../../../agent/runtime/oci/output-log.ts';
 import { signalNumber } from '../../../agent/runtime/oci/signals.ts';
 import type { ContainerSpec } from '../../../agent/runtime/runtime.ts';
 import { FrotaError } from '../../../proto/base/errors.ts';
@@ -85,39 +81,5 @@ describe('choose-runtime', () => {
     expect(refusal('crun', 'v2', 0x1fffeffffffn)).toMatch(/CAP_SYS_RESOURCE/);
     expect(refusal('crun', 'v1', 0n)).toBeUndefined();
     expect(refusal('runc', 'hybrid', 0n)).toBeUndefined();
-  });
-});
-
-describe('output', () => {
-  const stamp = '2026-11-21T06:19:31.297822362+00:00';
-
-  it('parses a line', () => {
-    expect(parseOutputLine(`${stamp} stderr P half of `)).toEqual({
-      time: stamp,
-      stream: 'stderr',
-      complete: false,
-      text: 'half of ',
-    });
-    expect(parseOutputLine(`${stamp} stdout F `)?.text).toBe('');
-    expect(parseOutputLine('no such format')).toBeUndefined();
-  });
-
-  it('joins what was split', () => {
-    const log = `${stamp} stdout P one \n${stamp} stdout F line\n${stamp} stderr F \n`;
-    expect(outputText(log)).toBe('one line\n\n');
-  });
-
-  it('reads the end of a long log, and nothing of none', async () => {
-    const folder = mkdtempSync(join(tmpdir(), 'ft-output-'));
-    try {
-      const path = join(folder, 'log');
-      writeFileSync(path, Array.from({ length: 20_000 }, (_, i) => `${stamp} stdout F line ${String(i)}\n`).join(''));
-      const tail = await readOutputTail(path, 100);
-      expect(tail.endsWith('line 19998\nline 19999\n')).toBe(true);
-      expect(tail.length).toBeLessThanOrEqual(100);
-      expect(await readOutputTail(join(folder, 'none'), 100)).toBe('');
-    } finally {
-      rmSync(folder, { recursive: true });
-    }
   });
 });
