@@ -312,6 +312,7 @@ function createControlService(core: Core, addresses: Addresses): Control {
     putContents: async (contents) => {
       await records.write(contentTransactions(contents, sealer, clock.now().wallMs));
     },
+    putNode: (node, modRevision) => records.putNode(node, modRevision),
     createToken: async (ttlMs) => {
       const { token, record } = await issueToken(store, authority.digest, clock.now().wallMs, ttlMs);
       return { token, expiresAtMs: record.expiresAtMs };

@@ -29,6 +29,10 @@ export function addControl(server: RpcServer, control: Control): void {
       caller(context);
       return Promise.resolve(control.listNodes());
     },
+    updateNode: async (request, context) => {
+      caller(context);
+      return control.updateNode(request);
+    },
     watchStack: (request, context) => control.watchStack(request, caller(context)),
     createJoinToken: async (request, context) => {
       caller(context);

@@ -43,6 +43,8 @@ export function connectControl({ addresses, ca, certificate, key }: ClusterConte
     listTasks: async (filter, signal) =>
       (await ask((options) => client.listTasks(filter, { ...options, signal }))).tasks,
     listNodes: async (signal) => (await ask((options) => client.listNodes({}, { ...options, signal }))).nodes,
+    updateNode: async (request, signal) =>
+      (await ask((options) => client.updateNode(request, { ...options, signal }))).node,
     watchStack: async function* (stack, signal) {
       await connected();
       yield* client.watchStack({ stack }, { signal });

@@ -1,4 +1,5 @@
 /** The port through which commands reach a controller, in domain types. `connect.ts` holds its gRPC adapter. */
+import type { UpdateNodeRequest } from '../../proto/codec/control-nodes.ts';
 import type {
   ApplyReply,
   CreateJoinTokenReply,
@@ -29,6 +30,7 @@ export interface Control {
   listServices(stack: string | undefined, signal: AbortSignal): Promise<readonly ServiceView[]>;
   listTasks(filter: ListTasksRequest, signal: AbortSignal): Promise<readonly TaskView[]>;
   listNodes(signal: AbortSignal): Promise<readonly NodeView[]>;
+  updateNode(request: UpdateNodeRequest, signal: AbortSignal): Promise<NodeView>;
   /** The stack now, and again after every change, until `signal` aborts or the connection breaks. */
   watchStack(stack: string, signal: AbortSignal): AsyncIterable<StackProgress>;
   /** What was, oldest first, then with `follow` what happens. A broken connection is opened again; nothing is told twice. */

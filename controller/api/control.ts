@@ -1,6 +1,7 @@
 /** The Control service's calls: who may call, names as people write them, then the use-case, then the rows people see. */
 import { FrotaError } from '../../proto/base/errors.ts';
 import type { NodeLiveness } from '../../proto/domain/node.ts';
+import type { UpdateNodeReply, UpdateNodeRequest } from '../../proto/codec/control-nodes.ts';
 import type { InspectReply, InspectRequest, ListEventsRequest } from '../../proto/codec/events.ts';
 import type * as wire from '../../proto/codec/control.ts';
 import { isConverged } from '../plan/converged.ts';
@@ -11,10 +12,12 @@ import type { ViewInput } from '../plan/views.ts';
 import { listEvents } from './events.ts';
 import type { EventPorts } from './events.ts';
 import { inspect } from './inspect.ts';
+import { updateNode } from './nodes.ts';
+import type { NodePorts } from './nodes.ts';
 import { applyStack, removeStack, scaleServices } from './stacks.ts';
 import type { StackPorts } from './stacks.ts';
 
-export interface ControlPorts extends StackPorts, EventPorts {
+export interface ControlPorts extends StackPorts, NodePorts, EventPorts {
   readonly liveness: () => ReadonlyMap<string, NodeLiveness>;
   /** By task id; of the last pass of the control loop. */
   readonly reasons: () => ReadonlyMap<string, string>;
@@ -78,6 +81,13 @@ export function createControl(ports: ControlPorts) {
       tasks: taskViews(viewInput(), { ...taskFilter(ports.snapshot(), service), all }),
     }),
     listNodes: (): wire.ListNodesReply => ({ nodes: nodeViews(viewInput()) }),
+    updateNode: async ({ node: written, ...change }: UpdateNodeRequest): Promise<UpdateNodeReply> => {
+      const { id } = await updateNode(ports, written, change);
+      await ports.passed();
+      const node = nodeViews(viewInput()).find((view) => view.id === id);
+      if (node === undefined) throw new FrotaError('not-found', `node "${written}" has just left the cluster`);
+      return { node };
+    },
     watchStack: ({ stack }: wire.WatchStackRequest, caller: Caller): AsyncIterable<wire.StackProgress> =>
       watch(ports, () => progress(viewInput(), stack), caller.signal),
     createJoinToken: async ({ ttlSeconds }: wire.CreateJoinTokenRequest): Promise<wire.CreateJoinTokenReply> => {

@@ -18,6 +18,8 @@ export interface Records {
   putStack(name: string, stack: Stack | undefined, modRevision: number): Promise<boolean>;
   /** Any transactions, fenced. Resolves when the snapshot shows them; false for each that conflicted. */
   write(transactions: readonly Transaction[]): Promise<readonly boolean[]>;
+  /** Puts a node if it still has `modRevision`. False: somebody was first. */
+  putNode(node: Node, modRevision: number): Promise<boolean>;
   /** Durable when it resolves. A status whose task is gone is dropped. */
   putStatuses(statuses: readonly TaskStatus[]): Promise<void>;
   /** Writes only what is new. */
@@ -53,6 +55,12 @@ export function createRecords({ store, fence, mirror }: { store: Store; fence: F
       const key = stackKey(name);
       const operation: Operation =
         stack === undefined ? { kind: 'delete', key } : { kind: 'put', key, value: encodeStack(stack) };
+      const [committed] = await write([{ compares: [{ key, modRevision }], operations: [operation] }]);
+      return committed === true;
+    },
+    putNode: async (node, modRevision) => {
+      const key = nodeKey(node.id);
+      const operation: Operation = { kind: 'put', key, value: encodeNode(node) };
       const [committed] = await write([{ compares: [{ key, modRevision }], operations: [operation] }]);
       return committed === true;
     },

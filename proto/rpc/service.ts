@@ -2,6 +2,7 @@
  * The services, typed: paths and stream flags are read from the generated code, so that the .proto files stay the one
  * place that says them; requests and replies are the domain's shapes, so that no other room sees a wire type.
  */
+import * as nodes from '../codec/control-nodes.ts';
 import * as control from '../codec/control.ts';
 import * as dispatch from '../codec/dispatch.ts';
 import * as events from '../codec/events.ts';
@@ -76,6 +77,7 @@ export const controlService = serviceOf(frota.v1.Control.prototype, {
   listServices: { request: control.listServicesRequest, reply: control.listServicesReply },
   listTasks: { request: control.listTasksRequest, reply: control.listTasksReply },
   listNodes: { request: control.listNodesRequest, reply: control.listNodesReply },
+  updateNode: { request: nodes.updateNodeRequest, reply: nodes.updateNodeReply },
   watchStack: { request: control.watchStackRequest, reply: control.stackProgress },
   createJoinToken: { request: control.createJoinTokenRequest, reply: control.createJoinTokenReply },
   getVersion: { request: control.getVersionRequest, reply: control.getVersionReply },

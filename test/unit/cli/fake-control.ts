@@ -1,6 +1,7 @@
 import type { Applied, Control, JoinToken, Scaled, StackProgress } from '../../../cli/commands/control.ts';
 import { FrotaError } from '../../../proto/base/errors.ts';
 import type { Content } from '../../../proto/domain/content.ts';
+import type { UpdateNodeRequest } from '../../../proto/codec/control-nodes.ts';
 import type { StackSpec } from '../../../proto/domain/service.ts';
 import type { Inspected, ListEventsRequest } from '../../../proto/codec/events.ts';
 import type { ClusterEvent } from '../../../proto/domain/event.ts';
@@ -102,6 +103,21 @@ export class FakeControl implements Control {
 
   listNodes(): Promise<readonly NodeView[]> {
     return this.#answer('listNodes', this.nodes);
+  }
+
+  updateNode(request: UpdateNodeRequest): Promise<NodeView> {
+    this.calls.push({ updateNode: request });
+    const node = this.nodes.find(({ name }) => name === request.node);
+    if (node === undefined) return Promise.reject(new FrotaError('not-found', `there is no node "${request.node}"`));
+    const labels = { ...node.labels, ...request.setLabels };
+    const kept = Object.entries(labels).filter(([name]) => !request.removeLabels.includes(name));
+    const updated = {
+      ...node,
+      labels: Object.fromEntries(kept),
+      availability: request.availability ?? node.availability,
+    };
+    this.nodes = this.nodes.map((each) => (each === node ? updated : each));
+    return Promise.resolve(updated);
   }
 
   async *watchStack(stack: string, signal: AbortSignal): AsyncGenerator<StackProgress> {

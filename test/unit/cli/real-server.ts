@@ -29,6 +29,7 @@ export async function serveControl(control: FakeControl): Promise<RealServer> {
     listServices: async ({ stack }) => ({ services: await control.listServices(stack) }),
     listTasks: async (filter) => ({ tasks: await control.listTasks(filter) }),
     listNodes: async () => ({ nodes: await control.listNodes() }),
+    updateNode: async (request) => ({ node: await control.updateNode(request) }),
     watchStack: ({ stack }, { signal }) => control.watchStack(stack, signal),
     createJoinToken: ({ ttlSeconds }) => control.createJoinToken(ttlSeconds),
     listEvents: async function* (request) {

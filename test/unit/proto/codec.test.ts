@@ -3,6 +3,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { FrotaError } from '../../../proto/base/errors.ts';
 import { reviseUnit, unitChange } from '../../../proto/codec/assignment.ts';
+import * as nodes from '../../../proto/codec/control-nodes.ts';
 import * as control from '../../../proto/codec/control.ts';
 import * as dispatch from '../../../proto/codec/dispatch.ts';
 import * as records from '../../../proto/codec/records.ts';
@@ -66,6 +67,20 @@ const recordCases: readonly Case[] = [
     control.listTasksReply,
     fc.record({ tasks: fc.array(arbitrary.taskView, { maxLength: 3 }) }),
   ),
+  caseOf(
+    'UpdateNodeRequest',
+    nodes.updateNodeRequest,
+    fc.record(
+      {
+        node: fc.string(),
+        availability: fc.constantFrom('active', 'pause', 'drain'),
+        setLabels: arbitrary.map,
+        removeLabels: fc.array(fc.string(), { maxLength: 3 }),
+      },
+      { requiredKeys: ['node', 'setLabels', 'removeLabels'] },
+    ),
+  ),
+  caseOf('UpdateNodeReply', nodes.updateNodeReply, fc.record({ node: arbitrary.nodeView })),
   caseOf(
     'ListNodesReply',
     control.listNodesReply,

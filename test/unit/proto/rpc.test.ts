@@ -39,6 +39,7 @@ const controlHandlers: Handlers<typeof controlService> = {
   listServices: async () => notHere(),
   listTasks: async () => notHere(),
   listNodes: async () => notHere(),
+  updateNode: async () => notHere(),
   watchStack: () => notHere(),
   createJoinToken: async () => notHere(),
   listEvents: () => notHere(),
