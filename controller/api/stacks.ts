@@ -99,7 +99,7 @@ async function scaleStack(
   for (let round = 0; round < maxScaleRounds; round += 1) {
     const current = existingStack(ports.snapshot(), name);
     const wanted = new Map(requests.map((request) => [request.service, request.replicas]));
-    refuseUnfit(name, requests, new Set(current.value.spec.services.map((service) => service.name)));
+    refuseUnfit(name, requests, current.value.spec.services);
     const services = current.value.spec.services.map((service) => ({
       ...service,
       replicas: wanted.get(service.name) ?? service.replicas,
@@ -121,10 +121,15 @@ async function scaleStack(
   throw changedMeanwhile(name);
 }
 
-/** A service that is going can't be scaled, nor one to two sizes at once. */
-function refuseUnfit(stack: string, requests: readonly ScaleRequest[], declared: ReadonlySet<string>): void {
+/** A service that is going can't be scaled, nor a global one, nor one to two sizes at once. */
+function refuseUnfit(stack: string, requests: readonly ScaleRequest[], declared: readonly ServiceSpec[]): void {
+  const modes = new Map(declared.map(({ name, mode }) => [name, mode]));
   for (const [index, { service }] of requests.entries()) {
-    if (!declared.has(service)) {
+    if (modes.get(service) === 'global') {
+      const hint = 'label nodes, and choose them with deploy.placement.constraints';
+      throw new FrotaError('invalid', `service ${stack}/${service} is global, one task on each node; ${hint}`);
+    }
+    if (!modes.has(service)) {
       throw new FrotaError('not-found', `service ${stack}/${service} is no longer declared; it is being removed`);
     }
     if (requests.findIndex((other) => other.service === service) !== index) {

@@ -99,6 +99,13 @@ describe('scale and remove', () => {
     await expect(scaleServices(ports, [web, { ...web, replicas: 5 }], 'ana')).rejects.toThrow(/named twice/);
   });
 
+  it('refuses a global service, which has one task on each node', async () => {
+    const { ports } = stacks();
+    await applyStack(ports, aStackSpec('shop', [aServiceSpec({ mode: 'global' })]), 'ana', signal);
+    const request = { stack: 'shop', service: 'web', replicas: 2 };
+    await expect(scaleServices(ports, [request], 'ana')).rejects.toThrow(/shop\/web is global, one task on each node/);
+  });
+
   it('changes replicas only, and nothing when they are so already', async () => {
     const { ports, stored } = stacks();
     await applyStack(ports, aStackSpec(), 'ana', signal);
