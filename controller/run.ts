@@ -118,7 +118,7 @@ async function startCore(
   await deleteExpiredTokens(store, clock.now().wallMs);
   const mirror = await startMirror(store, logger);
   stops.push(() => mirror.close());
-  const records = createRecords({ store, fence: leadership.fence, mirror });
+  const records = createRecords({ store, leadership, mirror });
   const { host, port } = parseAddress(options.livenessListen);
   const judge = await createLivenessJudge({
     workerUrl: new URL('./liveness/worker.js', import.meta.url),

@@ -5,14 +5,18 @@ import type { Node, NodeFacts } from '../../proto/domain/node.ts';
 import type { Stack } from '../../proto/domain/service.ts';
 import type { TaskStatus } from '../../proto/domain/task.ts';
 import type { Change, Stored } from '../plan/snapshot.ts';
-import { commitChanges } from './commit.ts';
-import type { CommitOutcome, Fence } from './commit.ts';
+import type { CommitOutcome } from './commit.ts';
+import type { Leadership } from './cluster-record.ts';
+import { createFence, fencedWrites, planCommits } from './fence.ts';
 import { factsKey, nodeKey, stackKey, statusKey, taskKey } from './keys.ts';
 import type { Mirror } from './mirror.ts';
 import type { Operation, Store, Transaction } from './store.ts';
 
 export interface Records {
-  /** The plan's changes. Resolves when the snapshot shows those that were committed. */
+  /**
+   * The plan's changes. Resolves when the snapshot shows those that were committed. After a commit that failed the next
+   * one writes nothing (all are conflicts) but makes sure that the snapshot shows whatever was written.
+   */
   commit(changes: readonly Change[]): Promise<CommitOutcome>;
   /** Puts or (undefined) deletes a stack if it still has `modRevision`. False: somebody was first. */
   putStack(name: string, stack: Stack | undefined, modRevision: number): Promise<boolean>;
@@ -31,26 +35,20 @@ export interface Records {
 /** The plan changes a task a few times in its life; more conflicts in a row than this are a sign of something else. */
 const maxStatusRounds = 10;
 
-export function createRecords({ store, fence, mirror }: { store: Store; fence: Fence; mirror: Mirror }): Records {
-  async function write(transactions: readonly Transaction[]): Promise<readonly boolean[]> {
-    const fenced = transactions.map(({ compares, operations }) => ({ compares: [...compares, fence], operations }));
-    const results = await store.commit(fenced);
-    if (results.some((result) => result.kind === 'conflict' && result.keys.includes(fence.key))) {
-      throw superseded('writes');
-    }
-    const revisions = results.map((result) => (result.kind === 'committed' ? result.revision : 0));
-    await mirror.waitForRevision(Math.max(0, ...revisions));
-    return results.map((result) => result.kind === 'committed');
-  }
-
+export function createRecords({
+  store,
+  leadership,
+  mirror,
+}: {
+  store: Store;
+  leadership: Leadership;
+  mirror: Mirror;
+}): Records {
+  const fence = createFence(store, leadership, mirror);
+  const write = fencedWrites(store, fence, mirror);
   return {
     write,
-    commit: async (changes) => {
-      const outcome = await commitChanges(store, changes, fence);
-      if (outcome.superseded) throw superseded('decides');
-      await mirror.waitForRevision(outcome.revision);
-      return outcome;
-    },
+    commit: planCommits(store, fence, mirror),
     putStack: async (name, stack, modRevision) => {
       const key = stackKey(name);
       const operation: Operation =
@@ -102,9 +100,6 @@ export function createRecords({ store, fence, mirror }: { store: Store; fence: F
     },
   };
 }
-
-const superseded = (does: 'writes' | 'decides'): FrotaError =>
-  new FrotaError('conflict', `another controller has taken over this cluster; this one ${does} nothing any more`);
 
 /** Compares the task: one that is deleted at this moment would leave its status behind for ever. */
 function statusTransaction(status: TaskStatus, taskRevision: number): Transaction {
