@@ -45,12 +45,17 @@ export interface PlanInput {
 }
 
 /**
- * One change of one record. The order of a plan's changes is the order to commit them in: after any first part of them
+ * One change of one record, or of a few that belong together. The order of a plan's changes is the order to commit them in: after any first part of them
  * no slot is wanted twice. It is committed by itself if the record still has `modRevision` (0: does not exist) and, for
  * a placement, if the node record still has `nodeModRevision`; else it is dropped and the next pass plans anew.
  */
 export type Change =
   | { readonly kind: 'put-service'; readonly service: Service; readonly modRevision: number }
+  /** Services that give ports to each other: all are put or none, so that no port is ever published by two. */
+  | {
+      readonly kind: 'trade-ports';
+      readonly services: readonly { readonly service: Service; readonly modRevision: number }[];
+    }
   | { readonly kind: 'delete-service'; readonly id: string; readonly modRevision: number }
   | {
       readonly kind: 'put-task';

@@ -2,6 +2,7 @@
 import { unreachable } from '../../proto/base/assert.ts';
 import { encodeService, encodeTask } from '../../proto/codec/records.ts';
 import { serviceId } from '../../proto/domain/service.ts';
+import type { Service } from '../../proto/domain/service.ts';
 import type { Change } from '../plan/snapshot.ts';
 import { contentKey, nodeKey, serviceKey, statusKey, taskKey } from './keys.ts';
 import type { Compare, Store, Transaction } from './store.ts';
@@ -55,13 +56,10 @@ export function transactionOf(change: Change, fence?: Fence): Transaction {
 
 function unfenced(change: Change): Transaction {
   switch (change.kind) {
-    case 'put-service': {
-      const key = serviceKey(serviceId(change.service.stack, change.service.name));
-      return {
-        compares: [{ key, modRevision: change.modRevision }],
-        operations: [{ kind: 'put', key, value: encodeService(change.service) }],
-      };
-    }
+    case 'put-service':
+      return putServices([change]);
+    case 'trade-ports':
+      return putServices(change.services);
     case 'delete-service': {
       const key = serviceKey(change.id);
       return { compares: [{ key, modRevision: change.modRevision }], operations: [{ kind: 'delete', key }] };
@@ -90,4 +88,12 @@ function unfenced(change: Change): Transaction {
     default:
       return unreachable(change);
   }
+}
+
+function putServices(services: readonly { readonly service: Service; readonly modRevision: number }[]): Transaction {
+  const keyed = services.map((one) => ({ ...one, key: serviceKey(serviceId(one.service.stack, one.service.name)) }));
+  return {
+    compares: keyed.map(({ key, modRevision }) => ({ key, modRevision })),
+    operations: keyed.map(({ key, service }) => ({ kind: 'put', key, value: encodeService(service) })),
+  };
 }

@@ -27,6 +27,12 @@ export function commitChanges(snapshot: Snapshot, changes: readonly Change[]): C
         if (holds(services, id, change.modRevision)) services.set(id, { value: change.service, modRevision });
         break;
       }
+      case 'trade-ports': {
+        const found = change.services.map((one) => ({ ...one, id: serviceId(one.service.stack, one.service.name) }));
+        if (!found.every((one) => holds(services, one.id, one.modRevision))) break;
+        for (const { id, service } of found) services.set(id, { value: service, modRevision });
+        break;
+      }
       case 'delete-service':
         if (holds(services, change.id, change.modRevision)) services.delete(change.id);
         break;

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { plan } from '../../../controller/plan/plan.ts';
 import type { Snapshot } from '../../../controller/plan/snapshot.ts';
+import type { ServiceSpec } from '../../../proto/domain/service.ts';
 import type { Task, TaskState } from '../../../proto/domain/task.ts';
 import {
   aFacts,
@@ -54,6 +55,34 @@ describe('a new stack', () => {
     const roomier: Snapshot = { ...pending, facts: new Map([...pending.facts, ['id-n2', aFacts('id-n2')]]) };
     expect(changedTask(plan(roomier, aPlanInput(roomier)), 'new-1')?.nodeId).toBe('id-n2');
   });
+});
+
+it('lets services trade ports in one write, so that no port is ever published by two', () => {
+  const at = (published?: number): ServiceSpec['ports'] => [
+    { target: 80, protocol: 'tcp', ...(published === undefined ? {} : { published }) },
+  ];
+  const apply = (before: Snapshot, api?: number, web?: number): Snapshot => {
+    const services = [aServiceSpec({ name: 'api', ports: at(api) }), aServiceSpec({ ports: at(web) })];
+    const { stacks } = aSnapshot({ stacks: [aStack('shop', services)] });
+    return { ...before, stacks };
+  };
+  const first = settle(apply(aSnapshot(), undefined, 8080), aPlanInput(aSnapshot()));
+  const second = apply(first, 8080);
+  const [change] = plan(second, aPlanInput(second)).changes;
+  expect(change).toMatchObject({ kind: 'trade-ports', services: [{ modRevision: 2 }, { modRevision: 3 }] });
+  const traded = settle(second, aPlanInput(second));
+  expect(traded.services.get('shop/api')?.value.ports).toEqual([{ target: 80, published: 8080, protocol: 'tcp' }]);
+});
+
+it('frees the ports of a service that goes before another takes them', () => {
+  const ports: ServiceSpec['ports'] = [{ target: 80, published: 8080, protocol: 'tcp' }];
+  const before = settle(
+    aSnapshot({ stacks: [aStack('shop', [aServiceSpec({ ports, replicas: 0 })])] }),
+    aPlanInput(aSnapshot()),
+  );
+  const { stacks } = aSnapshot({ stacks: [aStack('shop', [aServiceSpec({ name: 'api', ports, replicas: 0 })])] });
+  const after = { ...before, stacks };
+  expect(plan(after, aPlanInput(after)).changes.map(({ kind }) => kind)).toEqual(['delete-service', 'put-service']);
 });
 
 it('counts what a stopping task still holds on its node', () => {
