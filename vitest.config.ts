@@ -17,6 +17,7 @@ export default defineConfig({
         test: {
           name: 'unit',
           include: ['test/{unit,simulation,golden,rules}/**/*.test.ts'],
+          exclude: ['**/*.long.test.ts'],
           pool: 'forks',
           testTimeout: unitTimeoutMs,
           hookTimeout: unitTimeoutMs,

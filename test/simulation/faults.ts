@@ -1,0 +1,259 @@
+/** What is done to the cluster while it works. Each run draws the kinds it uses, so that some runs are deep in few of them. */
+import { fairStore } from './simulated-store.ts';
+import { fairWeather } from './network.ts';
+import type { Machine } from './machine.ts';
+import type { Random } from './random.ts';
+import { epochMs } from './world.ts';
+import type { World } from './world.ts';
+
+/** Undoes what is still in force. */
+type Heal = () => void;
+
+interface FaultKind {
+  readonly name: string;
+  readonly weight: number;
+  /** Undefined: there was nothing to do it to. */
+  readonly inject: (world: World, random: Random) => Heal | undefined;
+}
+
+/** Between two faults, ms. */
+const meanPauseMs = { min: 400, max: 6_000 };
+const kindsAreUsed = 0.6;
+
+const nothing: Heal = () => undefined;
+
+const machineOf = (world: World, random: Random): Machine | undefined =>
+  random.pickAny(world.machines.filter(({ powered }) => powered));
+
+export const faultKinds: readonly FaultKind[] = [
+  {
+    name: 'power cuts',
+    weight: 3,
+    inject: (world, random) => {
+      const machine = machineOf(world, random);
+      if (machine === undefined) return undefined;
+      world.cutPower(machine, { forgets: random.chance(0.2) });
+      const back = world.time.after(random.between(100, 30_000), () => {
+        world.restorePower(machine);
+        return undefined;
+      });
+      return () => {
+        back.cancel();
+        world.restorePower(machine);
+      };
+    },
+  },
+  {
+    name: 'agents killed',
+    weight: 4,
+    inject: (world, random) => {
+      const machine = machineOf(world, random);
+      if (machine === undefined) return undefined;
+      // Mostly a supervisor's moment, sometimes longer than the grace of an agent.
+      world.killAgent(machine, random.chance(0.8) ? world.supervisorMs() : random.between(5_000, 20_000));
+      return nothing;
+    },
+  },
+  {
+    name: 'agents stopped',
+    weight: 1,
+    inject: (world, random) => {
+      const machine = machineOf(world, random);
+      if (machine === undefined) return undefined;
+      void world.stopAgent(machine, world.supervisorMs());
+      return nothing;
+    },
+  },
+  {
+    name: 'controllers killed',
+    weight: 4,
+    inject: (world) => {
+      const controller = world.front();
+      if (controller === undefined) return undefined;
+      controller.kill();
+      return nothing;
+    },
+  },
+  {
+    name: 'old controllers that write on',
+    weight: 2,
+    inject: (world, random) => {
+      const old = world.front();
+      if (old?.core === undefined) return undefined;
+      world.startController();
+      const end = (): void => {
+        old.kill();
+      };
+      world.time.after(random.between(500, 8_000), () => {
+        end();
+        return undefined;
+      });
+      return end;
+    },
+  },
+  {
+    name: 'nodes cut off',
+    weight: 4,
+    inject: (world, random) => {
+      const machine = machineOf(world, random);
+      return machine === undefined ? undefined : cutOff(world, random, [machine]);
+    },
+  },
+  { name: 'controllers cut off', weight: 1, inject: (world, random) => cutOff(world, random, world.machines) },
+  {
+    name: 'streams broken at one end',
+    weight: 4,
+    inject: (world, random) => {
+      const stream = random.pickAny([...world.streams]);
+      if (stream === undefined) return undefined;
+      const [first, second] = random.chance(0.5) ? (['client', 'server'] as const) : (['server', 'client'] as const);
+      stream.breakEnd(first);
+      world.time.after(random.between(0, 3_000), () => {
+        stream.breakEnd(second);
+        return undefined;
+      });
+      return nothing;
+    },
+  },
+  {
+    name: 'bad weather on the network',
+    weight: 2,
+    inject: (world, random) => {
+      world.network.weather = {
+        loss: random.between(0, 0.4),
+        doubling: random.between(0, 0.3),
+        slownessMs: random.between(0, 400),
+      };
+      return healLater(world, random.between(1_000, 15_000), () => {
+        world.network.weather = fairWeather;
+      });
+    },
+  },
+  {
+    name: 'bad days of the store',
+    weight: 3,
+    inject: (world, random) => {
+      const often = (): number => (random.chance(0.5) ? random.between(0, 0.15) : 0);
+      world.store.weather = {
+        failsBefore: often(),
+        failsAfter: often(),
+        killsWithin: often(),
+        conflicts: 2 * often(),
+        forgets: often() / 4,
+        slowMs: random.chance(0.3) ? random.between(10, 600) : 3,
+      };
+      return healLater(world, random.between(1_000, 15_000), () => {
+        world.store.weather = fairStore;
+      });
+    },
+  },
+  {
+    name: 'full disks',
+    weight: 1,
+    inject: (world, random) => {
+      const machine = machineOf(world, random);
+      if (machine === undefined) return undefined;
+      machine.disk.full = true;
+      return healLater(world, random.between(500, 10_000), () => {
+        machine.disk.full = false;
+      });
+    },
+  },
+  {
+    name: 'containers killed',
+    weight: 4,
+    inject: (world, random) => {
+      const running = world.machines.flatMap((machine) =>
+        [...machine.containers.values()]
+          .filter(({ state }) => state.kind === 'running')
+          .map((container) => ({ machine, container })),
+      );
+      const victim = random.pickAny(running);
+      if (victim === undefined) return undefined;
+      victim.machine.exit(victim.container, 137, Math.round(victim.machine.wallMs(epochMs)));
+      return nothing;
+    },
+  },
+  {
+    name: 'nodes drained, paused or activated',
+    weight: 2,
+    inject: (world, random) => {
+      const machine = random.pickAny(world.machines);
+      if (machine === undefined) return undefined;
+      void world.setAvailability(machine, random.pick(['active', 'active', 'drain', 'pause']));
+      return nothing;
+    },
+  },
+];
+
+/** In both directions, or in one. */
+function cutOff(world: World, random: Random, machines: readonly Machine[]): Heal {
+  const [out, into] = random.pick([
+    [true, true],
+    [true, true],
+    [true, false],
+    [false, true],
+  ] as const);
+  const controllers = world.controllers.map(({ name }) => name);
+  const heals = machines.flatMap(({ name }) =>
+    controllers.flatMap((controller) => [
+      ...(out ? [world.network.cut(name, controller)] : []),
+      ...(into ? [world.network.cut(controller, name)] : []),
+    ]),
+  );
+  return healLater(world, random.between(100, 15_000), () => {
+    for (const heal of heals) heal();
+  });
+}
+
+function healLater(world: World, afterMs: number, heal: Heal): Heal {
+  world.time.after(afterMs, () => {
+    heal();
+    return undefined;
+  });
+  return heal;
+}
+
+/** Does something to the cluster again and again until it is told to stop; then everything is well again. */
+export class Faults {
+  readonly #world: World;
+  readonly #random: Random;
+  readonly #kinds: readonly FaultKind[];
+  readonly #meanPauseMs: number;
+  readonly #heals: Heal[] = [];
+  #over = false;
+
+  constructor(world: World, random: Random) {
+    this.#world = world;
+    this.#random = random;
+    this.#kinds = faultKinds.filter(() => random.chance(kindsAreUsed));
+    this.#meanPauseMs = random.between(meanPauseMs.min, meanPauseMs.max);
+    this.#next();
+  }
+
+  stop(): void {
+    this.#over = true;
+    for (const heal of this.#heals) heal();
+  }
+
+  #next(): void {
+    this.#world.time.after(this.#random.exponential(this.#meanPauseMs), () => {
+      if (this.#over) return 'quiet';
+      this.#next();
+      const kind = this.#pick();
+      if (kind === undefined) return 'quiet';
+      this.#world.trace.note('fault', kind.name);
+      const heal = kind.inject(this.#world, this.#random);
+      if (heal === undefined) return 'quiet';
+      this.#world.tally.add(kind.name);
+      this.#heals.push(heal);
+      return undefined;
+    });
+  }
+
+  #pick(): FaultKind | undefined {
+    const all = this.#kinds.reduce((sum, { weight }) => sum + weight, 0);
+    let at = this.#random.between(0, all);
+    return this.#kinds.find(({ weight }) => (at -= weight) < 0);
+  }
+}

@@ -1,0 +1,103 @@
+/**
+ * One machine: what is on it whether or not an agent runs. Containers outlive their agent, not a power cut; disk, images
+ * and the leases of addresses outlive both.
+ */
+import type { Attachment } from '../../agent/network/network.ts';
+import type { Container, ContainerExit } from '../../agent/runtime/runtime.ts';
+import type { DesiredNetwork } from '../../agent/network/network.ts';
+import type { Resources } from '../../proto/domain/resources.ts';
+import type { Behaviour } from './behaviour.ts';
+import { Disk } from './disk.ts';
+import type { Random } from './random.ts';
+import type { VirtualTime } from './virtual-time.ts';
+
+/** A container and what its program is like. */
+export interface SimulatedContainer {
+  readonly id: string;
+  readonly behaviour: Behaviour;
+  state: Container['state'];
+  /** Raised whenever it starts or ends, so that what was planned for an earlier life of it does not happen. */
+  generation: number;
+}
+
+export interface MachineEvents {
+  /** A process was started in a container. */
+  readonly started: (machine: Machine, taskId: string) => void;
+}
+
+/** How far this machine's wall clock is from the world's, at the most, ms either way. */
+const maxClockOffsetMs = 5_000;
+
+export class Machine {
+  readonly name: string;
+  readonly nodeId: string;
+  readonly address: string;
+  readonly subnet: string;
+  readonly capacity: Resources;
+  readonly disk: Disk;
+  readonly random: Random;
+  readonly wallOffsetMs: number;
+  readonly containers = new Map<string, SimulatedContainer>();
+  readonly attachments = new Map<string, Attachment>();
+  readonly files = new Set<string>();
+  /** Tasks that have configs or secrets in memory. */
+  readonly mounts = new Set<string>();
+  /** References that have been pulled. */
+  readonly images = new Set<string>();
+  /** What the network was last made; the kernel keeps it when the agent dies, not when the power does. */
+  appliedNetwork: DesiredNetwork | undefined;
+  powered = true;
+  /** Registry and runtime fail now and then, until this is set. */
+  calm = false;
+  readonly #time: VirtualTime;
+  readonly #events: MachineEvents;
+  #exitListener: ((id: string, exit: ContainerExit) => void) | undefined;
+
+  constructor(index: number, parts: { time: VirtualTime; random: Random; capacity: Resources; events: MachineEvents }) {
+    this.name = `n${String(index)}`;
+    this.nodeId = `node${String(index)}`;
+    this.address = `192.0.2.${String(index)}`;
+    this.subnet = `10.64.${String(index)}.0/24`;
+    this.capacity = parts.capacity;
+    this.random = parts.random;
+    this.disk = new Disk(parts.random.fork());
+    this.wallOffsetMs = parts.random.between(-maxClockOffsetMs, maxClockOffsetMs);
+    this.#time = parts.time;
+    this.#events = parts.events;
+  }
+
+  wallMs(epochMs: number): number {
+    return epochMs + this.wallOffsetMs + this.#time.nowMs;
+  }
+
+  /** The running agent's ear for containers that end. */
+  onExit(listener: ((id: string, exit: ContainerExit) => void) | undefined): void {
+    this.#exitListener = listener;
+  }
+
+  start(container: SimulatedContainer, startedAtMs: number, exitLater: (container: SimulatedContainer) => void): void {
+    container.state = { kind: 'running', pid: 1, startedAtMs };
+    container.generation += 1;
+    this.#events.started(this, container.id);
+    exitLater(container);
+  }
+
+  /** The program ends, or is ended. */
+  exit(container: SimulatedContainer, exitCode: number, finishedAtMs: number): void {
+    if (container.state.kind !== 'running') return;
+    const exit: ContainerExit = { exitCode, oomKilled: false, finishedAtMs };
+    container.state = { kind: 'ended', startedAtMs: container.state.startedAtMs, exit };
+    container.generation += 1;
+    this.#exitListener?.(container.id, exit);
+  }
+
+  /** Everything that only memory held is gone. */
+  cutPower(): void {
+    this.powered = false;
+    this.#exitListener = undefined;
+    for (const container of this.containers.values()) container.generation += 1;
+    this.containers.clear();
+    this.mounts.clear();
+    this.appliedNetwork = undefined;
+  }
+}
