@@ -1,5 +1,5 @@
 /**
- * Drained nodes give up what they have: each task's replacement runs elsewhere before it goes, so many at a time as the
+ * Drained nodes give up what they have, and nodes that a service's constraints no longer allow what they have of it: each task's replacement runs elsewhere before it goes, so many at a time as the
  * service's update policy says. A task that holds a volume of the node is stopped and its slot waits there; a global
  * service's slots are not wanted on such a node at all.
  */
@@ -7,15 +7,16 @@ import { isWanted, retire, stateOf } from './draft.ts';
 import type { Declaration, Draft, DraftService, DraftTask } from './draft.ts';
 import { retryBeside, startBeside } from './replace-task.ts';
 import { policyInForce, templateInForce } from './rollout-policy.ts';
-import { serves, whyDrained } from './slot-holders.ts';
+import { isPinned, serves, whyLeaves } from './slot-holders.ts';
 import { attemptAfter } from './slot-progress.ts';
 import { wantedSlots } from './wanted-slots.ts';
 
 export function drainNodes(draft: Draft): void {
-  if (![...draft.snapshot.nodes.values()].some(({ value }) => value.availability === 'drain')) return;
+  const someDrained = [...draft.snapshot.nodes.values()].some(({ value }) => value.availability === 'drain');
   for (const service of draft.services.values()) {
     const inForce = templateInForce(service);
-    if (inForce !== undefined) drainService(draft, service, inForce);
+    if (inForce === undefined || !(someDrained || inForce.spec.placement.constraints.length > 0)) continue;
+    drainService(draft, service, inForce);
   }
 }
 
@@ -29,11 +30,11 @@ function drainService(draft: Draft, service: DraftService, inForce: Declaration)
   let underWay = 0;
   for (const slot of wantedSlots(draft, service)) {
     const tasks = service.slots.get(slot) ?? [];
-    const holder = tasks.find((task) => isWanted(task) && whyDrained(draft, task.task.nodeId) !== undefined);
+    const holder = tasks.find((task) => isWanted(task) && whyLeaves(draft, service, inForce, task) !== undefined);
     if (holder === undefined) continue;
-    if (isPinned(service, holder) || stateOf(holder) !== 'running') {
+    if (isPinned(service, holder.task) || stateOf(holder) !== 'running') {
       // It serves nobody yet, or can't run anywhere else.
-      retire(holder, whyDrained(draft, holder.task.nodeId) ?? '');
+      retire(holder, whyLeaves(draft, service, inForce, holder) ?? '');
       continue;
     }
     if (!serves(draft, holder)) continue;
@@ -49,7 +50,3 @@ function drainService(draft: Draft, service: DraftService, inForce: Declaration)
   const free = parallelism === 0 ? waiting.length : Math.max(0, parallelism - underWay);
   for (const { tasks, holder } of waiting.slice(0, free)) startBeside(draft, service, inForce, tasks, holder);
 }
-
-/** To a volume on its node. */
-const isPinned = ({ record }: DraftService, { task }: DraftTask): boolean =>
-  record?.pins.some(({ slot, nodeId }) => slot === task.slot && nodeId === task.nodeId) === true;

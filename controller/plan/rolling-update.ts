@@ -9,7 +9,7 @@ import { isLive, retire, wakeAt } from './draft.ts';
 import type { Declaration, Draft, DraftService } from './draft.ts';
 import { retryBeside, startBeside } from './replace-task.ts';
 import { isUnderWay, policyInForce, templateInForce } from './rollout-policy.ts';
-import { runsWell, whyDrained, whyOutdated } from './slot-holders.ts';
+import { runsWell, whyLeaves, whyOutdated } from './slot-holders.ts';
 import { isCurrent, slotProgress } from './slot-progress.ts';
 import type { SlotProgress } from './slot-progress.ts';
 import { wantedSlots } from './wanted-slots.ts';
@@ -32,7 +32,9 @@ function advance(draft: Draft, service: DraftService, inForce: Declaration, roll
   }
   const failed = new Set(rollout.failedSlots);
   const open = slots.filter((slot) => isOpen(slot) && !failed.has(slot.slot));
-  const outdated = slots.flatMap((slot) => (slot.kind === 'outdated' && !isDrained(draft, slot) ? [slot] : []));
+  const outdated = slots.flatMap((slot) =>
+    slot.kind === 'outdated' && !leavesNode(draft, service, inForce, slot) ? [slot] : [],
+  );
   if (open.length === 0 && !slots.some(({ kind }) => kind === 'outdated' || kind === 'overlaps')) {
     setRollout(service, completed(rollout, draft.input.now.wallMs));
     return;
@@ -46,7 +48,7 @@ function retireIdle(draft: Draft, service: DraftService, inForce: Declaration): 
   for (const slot of wantedSlots(draft, service)) {
     for (const task of service.slots.get(slot) ?? []) {
       if (isCurrent(inForce, task) || task.task.nodeId === undefined || !isLive(task) || runsWell(task)) continue;
-      retire(task, whyOutdated(draft, inForce, task) ?? '');
+      retire(task, whyOutdated(draft, service, inForce, task) ?? '');
     }
   }
 }
@@ -78,7 +80,8 @@ function besidesRoomless(
 type Outdated = Extract<SlotProgress, { kind: 'outdated' }>;
 
 /** Then its replacement is the drain's to make (`drain-nodes`). */
-const isDrained = (draft: Draft, { holder }: Outdated): boolean => whyDrained(draft, holder.task.nodeId) !== undefined;
+const leavesNode = (draft: Draft, service: DraftService, inForce: Declaration, { holder }: Outdated): boolean =>
+  whyLeaves(draft, service, inForce, holder) !== undefined;
 
 const isWithin = (need: Resources, room: Resources): boolean =>
   need.cpuMillis <= room.cpuMillis && need.memoryBytes <= room.memoryBytes;
@@ -103,7 +106,7 @@ function nextBatch(
   const batch = parallelism === 0 ? candidates : candidates.slice(0, parallelism);
   for (const { tasks, holder } of batch) {
     if (order === 'start-first') startBeside(draft, service, inForce, tasks, holder);
-    else retire(holder, whyOutdated(draft, inForce, holder) ?? '');
+    else retire(holder, whyOutdated(draft, service, inForce, holder) ?? '');
   }
   setRollout(service, { ...begun, batches: begun.batches + 1 });
 }

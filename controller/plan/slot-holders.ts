@@ -2,6 +2,9 @@
  * Who holds a slot. One task, but for the time in which a replacement comes up before the old task goes (start-first
  * updates, drained nodes): then both are wanted until the new one runs well.
  */
+import { constraintText } from '../../proto/domain/placement.ts';
+import type { Task } from '../../proto/domain/task.ts';
+import { unmetConstraint } from '../schedule/attributes.ts';
 import { taskStateRank } from '../../proto/domain/task.ts';
 import { isLive, isWanted, retire, stateOf } from './draft.ts';
 import type { Declaration, Draft, DraftService, DraftTask } from './draft.ts';
@@ -10,15 +13,37 @@ import { policyInForce } from './rollout-policy.ts';
 export const tookItsSlot = 'another task took its slot';
 
 /** Why the task can't stay as it is; undefined if it can. */
-export function whyOutdated(draft: Draft, inForce: Declaration, { task }: DraftTask): string | undefined {
-  if (task.templateHash !== inForce.templateHash) return `service ${task.service} was updated`;
-  return whyDrained(draft, task.nodeId);
+export function whyOutdated(
+  draft: Draft,
+  service: DraftService,
+  inForce: Declaration,
+  holder: DraftTask,
+): string | undefined {
+  if (holder.task.templateHash !== inForce.templateHash) return `service ${service.name} was updated`;
+  return whyLeaves(draft, service, inForce, holder);
 }
 
-export function whyDrained(draft: Draft, nodeId: string | undefined): string | undefined {
-  const node = draft.snapshot.nodes.get(nodeId ?? '')?.value;
-  return node?.availability === 'drain' ? `node ${node.name} is drained` : undefined;
+/**
+ * Why it can't stay on its node: that is drained, or no longer what the service's constraints ask for (Swarm's constraint
+ * enforcer, which leaves paused nodes alone). What holds a volume there stays nevertheless: it could only wait elsewhere.
+ */
+export function whyLeaves(
+  draft: Draft,
+  service: DraftService,
+  { spec }: Declaration,
+  { task }: DraftTask,
+): string | undefined {
+  const node = draft.snapshot.nodes.get(task.nodeId ?? '')?.value;
+  if (node === undefined) return undefined;
+  if (node.availability === 'drain') return `node ${node.name} is drained`;
+  if (node.availability === 'pause' || isPinned(service, task)) return undefined;
+  const unmet = unmetConstraint(spec.placement.constraints, node, draft.snapshot.facts.get(node.id));
+  return unmet && `node ${node.name} doesn't match "${constraintText(unmet)}"`;
 }
+
+/** To a volume on its node. */
+export const isPinned = ({ record }: DraftService, { slot, nodeId }: Task): boolean =>
+  record?.pins.some((pin) => pin.slot === slot && pin.nodeId === nodeId) === true;
 
 /** As far as its agent has told. */
 export const runsWell = (task: DraftTask): boolean => {
@@ -41,7 +66,7 @@ export function settleHolder(
   inForce: Declaration,
   tasks: readonly DraftTask[],
 ): DraftTask | undefined {
-  const fits = (task: DraftTask): boolean => whyOutdated(draft, inForce, task) === undefined;
+  const fits = (task: DraftTask): boolean => whyOutdated(draft, service, inForce, task) === undefined;
   const best = (among: readonly DraftTask[]): DraftTask | undefined =>
     among.reduce<DraftTask | undefined>(
       (found, task) => (found === undefined || isBetter(fits, task, found) ? task : found),
@@ -55,15 +80,15 @@ export function settleHolder(
   const replaced = fits(holder) && !serves(draft, holder) ? best(wanted.filter(staysUntilThen)) : undefined;
   for (const task of tasks) {
     if (task === holder || task === replaced) continue;
-    retire(task, (isLive(task) ? whyOutdated(draft, inForce, task) : undefined) ?? tookItsSlot);
+    retire(task, (isLive(task) ? whyOutdated(draft, service, inForce, task) : undefined) ?? tookItsSlot);
   }
   return holder;
 }
 
-/** Whether the task's replacement comes up before it goes: a drained node's always does. */
-function startsFirst(draft: Draft, service: DraftService, { spec }: Declaration, { task }: DraftTask): boolean {
-  if (whyDrained(draft, task.nodeId) !== undefined) return true;
-  return policyInForce(spec, service.record?.rollout).order === 'start-first';
+/** Whether the task's replacement comes up before it goes: that of one that leaves its node always does. */
+function startsFirst(draft: Draft, service: DraftService, inForce: Declaration, task: DraftTask): boolean {
+  if (whyLeaves(draft, service, inForce, task) !== undefined) return true;
+  return policyInForce(inForce.spec, service.record?.rollout).order === 'start-first';
 }
 
 function isBetter(fits: (task: DraftTask) => boolean, task: DraftTask, than: DraftTask): boolean {

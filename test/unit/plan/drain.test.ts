@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { anywhere } from '../../../proto/domain/placement.ts';
 import { defaultUpdatePolicy } from '../../../proto/domain/update.ts';
 import { aNode } from '../../builders/domain.ts';
 import { imageOf, Shop, tagOf } from './shop.ts';
@@ -110,5 +111,43 @@ describe('a drained node', () => {
     expect(world.running).toEqual(['2', '1', '1', '1', '1', '1']);
     world.availability(world.tasks.find((task) => tagOf(task) === '2')?.nodeId?.slice(3) ?? '', 'drain').rest();
     expect(world.running).toEqual(['1', '1', '1', '1', '1', '1']);
+  });
+});
+
+describe('a node that a constraint no longer allows', () => {
+  const placement = {
+    ...anywhere,
+    constraints: [{ attribute: 'node.hostname', operator: '!=' as const, value: 'n1' }],
+  };
+
+  it('is left as a drained one is: start-first, without a restart of what may stay', () => {
+    const world = six().watch();
+    const staying = world.tasks.filter((task) => task.nodeId !== 'id-n1').map(({ id }) => id);
+    world.conduct = (task, wall) => (wall < task.createdAtMs + 1_000 ? 'starting' : undefined);
+    world.declare({ placement });
+    for (let tenth = 0; tenth < 50; tenth += 1) world.rest(100);
+    expect([wantedOn(world, 'n1'), wantedOn(world, 'n2'), wantedOn(world, 'n3')]).toEqual([0, 3, 3]);
+    expect(world.seen.least).toBe(6);
+    expect(staying.every((id) => world.snapshot.tasks.get(id)?.value.desired === 'running')).toBe(true);
+    const moved = world.tasks.filter((task) => task.desired === 'shutdown');
+    expect(new Set(moved.map((task) => task.desiredReason))).toEqual(
+      new Set(['node n1 doesn\'t match "node.hostname != n1"']),
+    );
+  });
+
+  it('keeps what it has while it is paused, and what has nowhere else to go', () => {
+    const paused = six();
+    paused.availability('n1', 'pause').declare({ placement }).rest();
+    expect(wantedOn(paused, 'n1')).toBe(2);
+    const alone = new Shop({ replicas: 1 }, 1).watch();
+    alone.declare({ placement }).rest();
+    expect(alone.running).toEqual(['1']);
+  });
+
+  it('keeps what holds a volume there', () => {
+    const data = { kind: 'volume', volume: 'shop_data', target: '/data', readOnly: false, noCopy: false } as const;
+    const world = new Shop({ replicas: 2, template: { ...imageOf('1'), mounts: [data] } }, 2);
+    world.declare({ placement }).rest();
+    expect([wantedOn(world, 'n1'), wantedOn(world, 'n2')]).toEqual([1, 1]);
   });
 });

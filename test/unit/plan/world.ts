@@ -2,10 +2,10 @@
 import { plan } from '../../../controller/plan/plan.ts';
 import type { Plan, Snapshot } from '../../../controller/plan/snapshot.ts';
 import { monoMs, wallMs } from '../../../proto/base/clock.ts';
-import type { NodeState } from '../../../proto/domain/node.ts';
+import type { Node, NodeState } from '../../../proto/domain/node.ts';
 import type { ServiceSpec } from '../../../proto/domain/service.ts';
 import { isEnded, taskState, taskStateRank } from '../../../proto/domain/task.ts';
-import type { TaskState, TaskStatus } from '../../../proto/domain/task.ts';
+import type { Health, TaskState, TaskStatus } from '../../../proto/domain/task.ts';
 import { aFacts, aLiveness, aNode, aSnapshot, aStack, MiB, sha256, startMs } from '../../builders/domain.ts';
 import { commitChanges } from '../../builders/commit.ts';
 
@@ -14,6 +14,8 @@ export type Step =
   | { readonly kind: 'remove'; readonly stack: string }
   | { readonly kind: 'node'; readonly node: number; readonly state: NodeState | undefined }
   | { readonly kind: 'availability'; readonly node: number; readonly availability: 'active' | 'pause' | 'drain' }
+  | { readonly kind: 'label'; readonly node: number; readonly zone: string | undefined }
+  | { readonly kind: 'unwell'; readonly task: number }
   | { readonly kind: 'advance'; readonly task: number; readonly to: TaskState }
   | { readonly kind: 'time'; readonly ms: number }
   /** Each pass commits the changes whose index is in `kept` modulo 8 (all: a full commit). */
@@ -25,6 +27,8 @@ const shown: readonly TaskState[] = ['running', 'complete', 'shutdown', 'failed'
 export class World {
   snapshot: Snapshot;
   wall = startMs;
+  /** What agents tell of what runs. */
+  health: Health = 'none';
   private ids = 0;
   private states = new Map<string, NodeState | undefined>();
 
@@ -51,13 +55,18 @@ export class World {
       case 'node':
         this.states.set(this.nodeId(step.node), step.state);
         break;
-      case 'availability': {
-        const id = this.nodeId(step.node);
-        const stored = snapshot.nodes.get(id);
-        if (stored === undefined) break;
-        const value = { ...stored.value, availability: step.availability };
-        const nodes = new Map([...snapshot.nodes, [id, { value, modRevision: stored.modRevision + 1 }]]);
-        this.snapshot = { ...snapshot, nodes };
+      case 'availability':
+        this.changeNode(step.node, { availability: step.availability });
+        break;
+      case 'label':
+        this.changeNode(step.node, { labels: step.zone === undefined ? {} : { zone: step.zone } });
+        break;
+      case 'unwell': {
+        const running = [...snapshot.statuses.values()].filter(({ state }) => state === 'running');
+        const status = running[step.task % Math.max(1, running.length)];
+        if (status === undefined) break;
+        const unwell = { ...status, health: 'unhealthy' as const };
+        this.snapshot = { ...snapshot, statuses: new Map([...snapshot.statuses, [status.taskId, unwell]]) };
         break;
       }
       case 'advance': {
@@ -114,7 +123,7 @@ export class World {
     const status: TaskStatus = {
       taskId: id,
       state,
-      health: 'none',
+      health: state === 'running' ? this.health : 'none',
       sinceMs: this.wall,
       ...(startedAtMs === undefined ? {} : { startedAtMs }),
       ...(ranAtMs === undefined ? {} : { ranAtMs }),
@@ -150,6 +159,15 @@ export class World {
       moved = true;
     }
     return moved;
+  }
+
+  private changeNode(index: number, change: Partial<Node>): void {
+    const id = this.nodeId(index);
+    const stored = this.snapshot.nodes.get(id);
+    if (stored === undefined) return;
+    const value = { ...stored.value, ...change };
+    const nodes = new Map([...this.snapshot.nodes, [id, { value, modRevision: stored.modRevision + 1 }]]);
+    this.snapshot = { ...this.snapshot, nodes };
   }
 
   private nodeId(index: number): string {
