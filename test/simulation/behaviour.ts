@@ -7,6 +7,7 @@ export const behaviours = [
   'stubborn', // runs for ever, whatever it is told: only SIGKILL ends it
   'crashing', // ends with a failure after a while, again and again, until calm
   'job', // does its work and ends with 0
+  'ailing', // after a while its health check fails for good, until calm
   'unstartable', // its process can't be started, until calm
 ] as const;
 

@@ -21,18 +21,16 @@ export const declaredRuns: Property<Calm> = {
   check: (calm) => {
     for (const [stack, { value }] of calm.stored.stacks) {
       for (const service of value.spec.services) {
-        const slots = Array.from({ length: service.replicas }, (_, index) => slotOf(calm, stack, service, index + 1));
-        const wrong = slots.findIndex(({ kind }) => kind === 'wrong');
-        // An update waits for slots that can't run, so what ran before it goes on.
+        const slots = slotsOf(calm, stack, service);
+        const wrong = slots.find(({ kind }) => kind === 'wrong');
+        if (wrong !== undefined) return `${stack}/${service.name}${wrong.where} ${wrong.what}`;
         const rollout = calm.stored.services.get(serviceId(stack, service.name))?.value.rollout?.state ?? 'completed';
-        if (rollout === 'updating' && slots.every(({ kind }) => kind === 'runs'))
-          return `${stack}/${service.name} updates for ever`;
-        // One that has failed stays where it is until somebody declares something.
-        const failed = rollout !== 'updating' && rollout !== 'completed';
-        const held = failed || slots.some(({ kind }) => kind === 'waits for room' || kind === 'stays failed');
-        const old = held ? -1 : slots.findIndex(({ kind }) => kind === 'old');
-        const index = wrong === -1 ? old : wrong;
-        if (index !== -1) return `${stack}/${slotName(service.name, index + 1)} ${String(slots[index]?.what)}`;
+        // One that has failed stays where it is until somebody declares something, and one without room where it was.
+        if (rollout !== 'updating' && rollout !== 'completed' && rollout !== 'rolling-back') continue;
+        if (slots.some(({ kind }) => kind === 'waits for room' || kind === 'stays failed')) continue;
+        if (rollout !== 'completed') return `${stack}/${service.name} is ${rollout} for ever`;
+        const old = slots.find(({ kind }) => kind === 'old');
+        if (old !== undefined) return `${stack}/${service.name}${old.where} ${old.what}`;
       }
     }
     return undefined;
@@ -40,35 +38,95 @@ export const declaredRuns: Property<Calm> = {
 };
 
 interface Slot {
-  readonly kind: 'runs' | 'stays complete' | 'stays failed' | 'waits for room' | 'old' | 'wrong';
+  /** `.2`, or ` on n1` of a global service. */
+  readonly where: string;
+  readonly kind: 'runs' | 'waits for others' | 'stays complete' | 'stays failed' | 'waits for room' | 'old' | 'wrong';
   readonly what: string;
 }
 
-function slotOf(calm: Calm, stack: string, service: ServiceSpec, slot: number): Slot {
-  const wrong = (what: string): Slot => ({ kind: 'wrong', what });
-  const tasks = [...calm.stored.tasks.values()]
+/** Of a global service the nodes that match stand for slots. */
+function slotsOf(calm: Calm, stack: string, service: ServiceSpec): readonly Slot[] {
+  const ofService = [...calm.stored.tasks.values()]
     .map(({ value }) => value)
-    .filter((task) => task.stack === stack && task.service === service.name && task.slot === slot)
+    .filter((task) => task.stack === stack && task.service === service.name)
     .sort((a, b) => a.attempt - b.attempt);
+  if (service.mode === 'replicated') {
+    return Array.from({ length: service.replicas }, (_, index) => {
+      const slot = index + 1;
+      const tasks = ofService.filter((task) => task.slot === slot);
+      return { ...slotOf(calm, stack, service, tasks), where: `.${String(slot)}` };
+    });
+  }
+  const matching = calm.machines.filter((machine) => matches(machine, service));
+  const places = [...new Set(ofService.map(({ slot }) => slot))].map((slot) =>
+    ofService.filter((task) => task.slot === slot),
+  );
+  return matching.map((machine) => {
+    // A task that waits has no node yet; whether it is for this one its slot alone knows, so any that waits counts.
+    const tasks =
+      places.find((list) => list.some((task) => task.nodeId === machine.nodeId)) ??
+      places.find((list) => list.every((task) => task.nodeId === undefined)) ??
+      [];
+    return { ...slotOf(calm, stack, service, tasks, machine), where: ` on ${machine.name}` };
+  });
+}
+
+/** Oldest first. `only`: the one machine it is for. */
+function slotOf(
+  calm: Calm,
+  stack: string,
+  service: ServiceSpec,
+  tasks: readonly Task[],
+  only?: Machine,
+): Omit<Slot, 'where'> {
+  const wrong = (what: string): Omit<Slot, 'where'> => ({ kind: 'wrong', what });
   const live = tasks.filter((task) => !isEnded(stateOf(calm, task)));
   // A replacement that was given up again is newer than what stayed.
   const latest = live.at(-1) ?? tasks.at(-1);
   if (latest === undefined) return wrong('was never given a task');
+  const [old, next, ...more] = live;
+  // An update that starts first goes on where both fit; else the old one stays.
+  if (old !== undefined && next !== undefined && more.length === 0 && next.nodeId === undefined) {
+    if (service.update.order === 'start-first' || service.rollback.order === 'start-first') {
+      return waits(calm, stack, service, next, only);
+    }
+  }
   if (live.length > 1) return wrong(`has ${live.map(({ id }) => id).join(' and ')} at a time`);
   const state = stateOf(calm, latest);
   const what = `has ${latest.id}, which is ${state} and wanted ${latest.desired}`;
-  if (latest.nodeId === undefined) {
-    const node = nodeWithRoom(calm, latest);
-    return node === undefined
-      ? { kind: 'waits for room', what }
-      : wrong(`waits as ${latest.id}, though ${node} has room`);
-  }
+  if (latest.nodeId === undefined) return waits(calm, stack, service, latest, only);
+  const health = calm.stored.statuses.get(latest.id)?.health;
   if (latest.desired === 'running' && state === 'running') {
+    // By its policy it may be left as it is, unwell.
+    if (health === 'unhealthy' && service.restart.condition === 'any' && service.restart.maxAttempts === undefined) {
+      return wrong(`has ${latest.id}, which is unhealthy and stays so`);
+    }
     const current = canonicalJson(latest.template) === canonicalJson(service.template);
     return { kind: current ? 'runs' : 'old', what: current ? what : `still runs ${latest.id} of an older template` };
   }
   if (!isEnded(state) || !mayStayEnded(service, latest, state)) return wrong(what);
   return { kind: state === 'complete' ? 'stays complete' : 'stays failed', what };
+}
+
+function waits(calm: Calm, stack: string, service: ServiceSpec, task: Task, only?: Machine): Omit<Slot, 'where'> {
+  const what = `waits as ${task.id}`;
+  const record = calm.stored.services.get(serviceId(stack, service.name))?.value;
+  if (record?.released === false && service.dependsOn.length > 0) return { kind: 'waits for others', what };
+  const pinned = record?.pins.find(({ slot }) => slot === task.slot)?.nodeId;
+  const node = calm.machines.find(
+    (machine) =>
+      (only === undefined || only === machine) &&
+      (pinned === undefined || pinned === machine.nodeId) &&
+      matches(machine, service) &&
+      hasRoom(calm, machine, service, task),
+  );
+  return node === undefined
+    ? { kind: 'waits for room', what }
+    : { kind: 'wrong', what: `${what}, though ${node.name} has room for it` };
+}
+
+function matches({ zone }: Machine, { placement }: ServiceSpec): boolean {
+  return placement.constraints.every(({ operator, value }) => (zone === value) === (operator === '=='));
 }
 
 /** What the policy allows, told once more in other words than the plan's. */
@@ -78,23 +136,18 @@ function mayStayEnded({ restart }: ServiceSpec, task: Task, state: string): bool
   return restart.maxAttempts !== undefined && task.restarts >= restart.maxAttempts;
 }
 
-/** Nothing may wait for a node while there is one: the name of one. */
-function nodeWithRoom(calm: Calm, waiting: Task): string | undefined {
-  for (const { value: node } of calm.stored.nodes.values()) {
-    const capacity = calm.stored.facts.get(node.id)?.capacity;
-    if (capacity === undefined || node.availability !== 'active') continue;
-    let { cpuMillis, memoryBytes } = capacity;
-    for (const { value: task } of calm.stored.tasks.values()) {
-      if (task.nodeId !== node.id || isEnded(stateOf(calm, task))) continue;
-      cpuMillis -= task.template.reservations.cpuMillis;
-      memoryBytes -= task.template.reservations.memoryBytes;
-    }
-    const { reservations } = waiting.template;
-    if (reservations.cpuMillis <= cpuMillis && reservations.memoryBytes <= memoryBytes) {
-      return node.name;
-    }
+function hasRoom(calm: Calm, { nodeId, capacity }: Machine, { placement }: ServiceSpec, waiting: Task): boolean {
+  let { cpuMillis, memoryBytes } = capacity;
+  let ofService = 0;
+  for (const { value: task } of calm.stored.tasks.values()) {
+    if (task.nodeId !== nodeId || isEnded(stateOf(calm, task))) continue;
+    cpuMillis -= task.template.reservations.cpuMillis;
+    memoryBytes -= task.template.reservations.memoryBytes;
+    if (task.stack === waiting.stack && task.service === waiting.service) ofService += 1;
   }
-  return undefined;
+  const { reservations } = waiting.template;
+  if (ofService >= (placement.maxReplicasPerNode ?? Infinity)) return false;
+  return reservations.cpuMillis <= cpuMillis && reservations.memoryBytes <= memoryBytes;
 }
 
 export const undeclaredGoes: Property<Calm> = {
@@ -103,13 +156,14 @@ export const undeclaredGoes: Property<Calm> = {
   check: (calm) => {
     const declared = new Map(
       [...calm.stored.stacks].flatMap(([stack, { value }]) =>
-        value.spec.services.map((service) => [serviceId(stack, service.name), service.replicas] as const),
+        value.spec.services.map((service) => [serviceId(stack, service.name), service] as const),
       ),
     );
     for (const { value: task } of calm.stored.tasks.values()) {
-      const replicas = declared.get(serviceId(task.stack, task.service)) ?? 0;
-      if (task.slot > replicas)
-        return `${task.id} of ${task.stack}/${slotName(task.service, task.slot)} is still there`;
+      const service = declared.get(serviceId(task.stack, task.service));
+      // Slots of a global service stand for nodes: what is on them is looked at there.
+      if (service !== undefined && (service.mode === 'global' || task.slot <= service.replicas)) continue;
+      return `${task.id} of ${task.stack}/${slotName(task.service, task.slot)} is still there`;
     }
     const service = [...calm.stored.services.keys()].find((id) => !declared.has(id));
     return service === undefined ? undefined : `the record of ${service} is still there`;

@@ -16,9 +16,14 @@ export interface SimulatedContainer {
   readonly id: string;
   readonly behaviour: Behaviour;
   state: Container['state'];
+  /** Its health check fails from now on. */
+  ails: boolean;
   /** Raised whenever it starts or ends, so that what was planned for an earlier life of it does not happen. */
   generation: number;
 }
+
+/** Values of the nodes' label `zone`. */
+export const zones = ['north', 'south'] as const;
 
 export interface MachineEvents {
   /** A process was started in a container. */
@@ -34,6 +39,7 @@ export class Machine {
   readonly address: string;
   readonly subnet: string;
   readonly capacity: Resources;
+  readonly zone: string;
   readonly disk: Disk;
   readonly random: Random;
   readonly wallOffsetMs: number;
@@ -59,6 +65,7 @@ export class Machine {
     this.address = `192.0.2.${String(index)}`;
     this.subnet = `10.64.${String(index)}.0/24`;
     this.capacity = parts.capacity;
+    this.zone = zones[index % zones.length] ?? zones[0];
     this.random = parts.random;
     this.disk = new Disk(parts.random.fork());
     this.wallOffsetMs = parts.random.between(-maxClockOffsetMs, maxClockOffsetMs);

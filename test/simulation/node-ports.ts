@@ -44,6 +44,7 @@ const failing = {
 const stopsWithinMs = { min: 5, max: 1_500 };
 const crashesAfterMs = 12_000;
 const jobTakesMs = 8_000;
+const ailsAfterMs = 10_000;
 /** `fs.watch` tells of an exit this much later. */
 const exitToldAfterMs = { min: 1, max: 8 };
 
@@ -93,15 +94,21 @@ function imagesOf(machine: Machine, life: Life, world: PortWorld): Images {
 
 /** A step that is cancelled ends at once; what it had begun may still come to its end. */
 async function orCancelled<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  work.catch(() => undefined);
-  return await new Promise<T>((resolve, reject) => {
-    const cancelled = (): void => {
+  let cancel: () => void = () => undefined;
+  const cancelled = new Promise<never>((_resolve, reject) => {
+    cancel = () => {
       reject(new FrotaError('cancelled', 'no longer wanted'));
     };
-    signal.addEventListener('abort', cancelled, { once: true });
-    if (signal.aborted) cancelled();
-    work.then(resolve, reject);
   });
+  cancelled.catch(() => undefined);
+  work.catch(() => undefined);
+  signal.addEventListener('abort', cancel, { once: true });
+  if (signal.aborted) cancel();
+  try {
+    return await Promise.race([work, cancelled]);
+  } finally {
+    signal.removeEventListener('abort', cancel);
+  }
 }
 
 function runtimeOf(machine: Machine, life: Life, world: PortWorld): Runtime {
@@ -115,15 +122,21 @@ function runtimeOf(machine: Machine, life: Life, world: PortWorld): Runtime {
       return undefined;
     });
   };
-  const runs = (container: SimulatedContainer): void => {
-    const { behaviour, generation } = container;
-    const failing = behaviour === 'crashing';
-    if (!failing && behaviour !== 'job') return;
-    world.time.after(machine.random.exponential(failing ? crashesAfterMs : jobTakesMs), () => {
+  const later = (container: SimulatedContainer, meanMs: number, work: () => void): void => {
+    const { generation } = container;
+    world.time.after(machine.random.exponential(meanMs), () => {
       if (container.generation !== generation || machine.calm) return 'quiet';
-      if (failing) world.tally.add('containers that crashed');
-      machine.exit(container, failing ? 1 : 0, wallMs());
+      work();
       return undefined;
+    });
+  };
+  const runs = (container: SimulatedContainer): void => {
+    if (container.behaviour === 'ailing') later(container, ailsAfterMs, () => (container.ails = true));
+    if (container.behaviour === 'job') later(container, jobTakesMs, () => machine.exit(container, 0, wallMs()));
+    if (container.behaviour !== 'crashing') return;
+    later(container, crashesAfterMs, () => {
+      world.tally.add('containers that crashed');
+      machine.exit(container, 1, wallMs());
     });
   };
 
@@ -136,7 +149,13 @@ function runtimeOf(machine: Machine, life: Life, world: PortWorld): Runtime {
         if (signal.aborted) throw new FrotaError('cancelled', 'no longer wanted');
         mayFail(machine, world, 'create');
         const behaviour = behaviourOf(spec.labels);
-        machine.containers.set(spec.id, { id: spec.id, behaviour, state: { kind: 'created' }, generation: 0 });
+        machine.containers.set(spec.id, {
+          id: spec.id,
+          behaviour,
+          state: { kind: 'created' },
+          ails: false,
+          generation: 0,
+        });
       });
     },
     start: (id) =>
@@ -176,8 +195,13 @@ function runtimeOf(machine: Machine, life: Life, world: PortWorld): Runtime {
     execCaptured: (id, _request, { timeoutMs }, signal) =>
       orCancelled(
         life.call(takes(machine, 'check'), () => {
-          if (find(id)?.state.kind !== 'running') throw new FrotaError('conflict', `container ${id} does not run`);
-          return checkOf(machine, timeoutMs);
+          const container = find(id);
+          if (container?.state.kind !== 'running') throw new FrotaError('conflict', `container ${id} does not run`);
+          const result = checkOf(machine, container, timeoutMs);
+          world.tally.add(
+            result.kind === 'exited' && result.exitCode === 0 ? 'health checks' : 'health checks that failed',
+          );
+          return result;
         }),
         signal,
       ),
@@ -196,8 +220,8 @@ function runtimeOf(machine: Machine, life: Life, world: PortWorld): Runtime {
 }
 
 /** A check now and then fails or hangs in a container that is well. */
-function checkOf(machine: Machine, timeoutMs: number): CapturedExec {
-  const { random, calm } = machine;
+function checkOf({ random, calm }: Machine, { ails }: SimulatedContainer, timeoutMs: number): CapturedExec {
+  if (ails && !calm) return { kind: 'exited', exitCode: 1, output: 'unwell' };
   if (!calm && random.chance(failing.check / 2))
     return { kind: 'timed-out', output: `nothing in ${String(timeoutMs)} ms` };
   return { kind: 'exited', exitCode: !calm && random.chance(failing.check) ? 1 : 0, output: '' };

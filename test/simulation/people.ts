@@ -3,9 +3,8 @@ import { applyStack, removeStack, scaleServices } from '../../controller/api/sta
 import type { StackPorts } from '../../controller/api/stacks.ts';
 import { canonicalJson } from '../../controller/plan/canonical-json.ts';
 import { describeError, FrotaError } from '../../proto/base/errors.ts';
-import type { RestartPolicy, ServiceSpec, StackSpec } from '../../proto/domain/service.ts';
-import { aServiceSpec, aStackSpec, aTemplate, MiB } from '../builders/domain.ts';
-import { behaviourLabel, behaviours } from './behaviour.ts';
+import type { StackSpec } from '../../proto/domain/service.ts';
+import { someStack, updated } from './declarations.ts';
 import type { Controller } from './controller.ts';
 import type { Random } from './random.ts';
 import type { Commit, SimulatedStore } from './simulated-store.ts';
@@ -39,8 +38,6 @@ export const askedFor = {
   why: 'nobody but a person may change what is declared',
 };
 
-const stackNames = ['blog', 'jobs', 'shop'] as const;
-const serviceNames = ['api', 'web', 'worker'] as const;
 /** Answers of the use-cases to people who ask at a bad moment, or for what can't be. */
 const refusals: ReadonlySet<string> = new Set(['conflict', 'unavailable', 'not-found', 'invalid', 'cancelled']);
 
@@ -58,9 +55,9 @@ export class People {
     const declared = [...store.snapshot().stacks.values()].map(({ value }) => value.spec);
     const known = random.pickAny(declared);
     const dice = random.next();
-    if (known === undefined || dice < 0.45) this.#apply(this.#someStack(), random.chance(0.5));
+    if (known === undefined || dice < 0.45) this.#apply(someStack(random), random.chance(0.5));
     else if (dice < 0.8) this.#scale(known);
-    else if (dice < 0.9) this.#apply(this.#updated(known), false);
+    else if (dice < 0.9) this.#apply(updated(random, known), false);
     else this.#remove(known.name);
   }
 
@@ -154,52 +151,6 @@ export class People {
         },
       )
       .finally(() => this.#open.delete(request));
-  }
-
-  #someStack(): StackSpec {
-    const { random } = this.#parts;
-    const names = serviceNames.filter(() => random.chance(0.6));
-    const stack = random.pick(stackNames);
-    const services = (names.length === 0 ? ['web'] : names).map((name) => this.#someService(stack, name));
-    return aStackSpec(stack, services);
-  }
-
-  #someService(stack: string, name: string): ServiceSpec {
-    const { random } = this.#parts;
-    const restart: RestartPolicy = random.chance(0.7)
-      ? { condition: 'any' }
-      : {
-          condition: random.pick(['any', 'on-failure', 'none']),
-          ...(random.chance(0.5) ? { maxAttempts: random.int(1, 5) } : {}),
-        };
-    const behaviour = random.chance(0.6) ? 'steady' : random.pick(behaviours);
-    const version = String(random.int(1, 3));
-    return aServiceSpec({
-      name,
-      replicas: random.int(0, 5),
-      restart,
-      ports: random.chance(0.3)
-        ? [{ target: 80, protocol: 'tcp', ...(random.chance(0.5) ? { published: random.int(30_001, 30_003) } : {}) }]
-        : [],
-      template: aTemplate({
-        image: { reference: `registry.test/${name}:${version}`, digest: '' },
-        networks: [{ network: `${stack}_default`, aliases: [] }],
-        labels: { [behaviourLabel]: behaviour },
-        reservations: { cpuMillis: random.pick([0, 100, 400]), memoryBytes: random.pick([0, 64, 300]) * MiB },
-        stopGracePeriodMs: random.pick([200, 2_000, 5_000]),
-      }),
-    });
-  }
-
-  /** The same services; some have a new version. */
-  #updated(spec: StackSpec): StackSpec {
-    const { random } = this.#parts;
-    const services = spec.services.map((service) => {
-      if (random.chance(0.3)) return service;
-      const image = { reference: `registry.test/${service.name}:${String(random.int(4, 9))}`, digest: '' };
-      return { ...service, template: { ...service.template, image } };
-    });
-    return { ...spec, services };
   }
 }
 

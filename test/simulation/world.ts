@@ -411,8 +411,8 @@ export class World {
   }
 }
 
-function nodeRecord({ nodeId, name, subnet }: Machine, availability: Availability): Uint8Array {
-  return encodeNode({ id: nodeId, name, availability, subnet, joinedAtMs: epochMs, labels: {} });
+function nodeRecord({ nodeId, name, subnet, zone }: Machine, availability: Availability): Uint8Array {
+  return encodeNode({ id: nodeId, name, availability, subnet, joinedAtMs: epochMs, labels: { zone } });
 }
 
 const upCodec: Codec<AgentMessage> = {
