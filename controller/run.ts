@@ -307,7 +307,8 @@ function createControlService(core: Core, addresses: Addresses): Control {
       const bounded = AbortSignal.any([signal, AbortSignal.timeout(resolveTimeoutMs)]);
       return resolveDigest(registry, reference, { signal: bounded, ...(platform === undefined ? {} : { platform }) });
     },
-    putStack: (name, stack, modRevision) => records.putStack(name, stack, modRevision),
+    putStack: (name, revision, modRevision) => records.putStack(name, revision, modRevision),
+    history: (stack) => records.history(stack),
     contentId: (content) => sealer.contentId(content),
     putContents: async (contents) => {
       await records.write(contentTransactions(contents, sealer, clock.now().wallMs));

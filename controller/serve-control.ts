@@ -34,6 +34,16 @@ export function addControl(server: RpcServer, control: Control): void {
       return control.updateNode(request);
     },
     watchStack: (request, context) => control.watchStack(request, caller(context)),
+    rolloutStatus: async (request, context) => {
+      caller(context);
+      return Promise.resolve(control.rolloutStatus(request));
+    },
+    rolloutHistory: async (request, context) => {
+      caller(context);
+      return control.rolloutHistory(request);
+    },
+    rolloutUndo: async (request, context) => control.rolloutUndo(request, caller(context)),
+    rolloutRestart: async (request, context) => control.rolloutRestart(request, caller(context)),
     createJoinToken: async (request, context) => {
       caller(context);
       return control.createJoinToken(request);

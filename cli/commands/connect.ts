@@ -55,6 +55,20 @@ export function connectControl({ addresses, ca, certificate, key }: ClusterConte
         yield* client.listEvents(from, { signal });
       }),
     inspect: async (name, signal) => (await ask((options) => client.inspect({ name }, { ...options, signal }))).found,
+    rolloutStatus: async (target, signal) => {
+      const request = target === undefined ? {} : { target };
+      return (await ask((options) => client.rolloutStatus(request, { ...options, signal }))).services;
+    },
+    rolloutHistory: async (stack, version, signal) => {
+      const request = version === undefined ? { stack } : { stack, version };
+      return (await ask((options) => client.rolloutHistory(request, { ...options, signal }))).revisions;
+    },
+    rolloutUndo: (stack, version, signal) => {
+      const request = version === undefined ? { stack } : { stack, version };
+      return ask((options) => client.rolloutUndo(request, { ...options, signal }));
+    },
+    rolloutRestart: async (targets, signal) =>
+      (await ask((options) => client.rolloutRestart({ targets }, { ...options, signal }))).stacks,
     createJoinToken: (ttlSeconds, signal) =>
       ask((options) => client.createJoinToken({ ttlSeconds }, { ...options, signal })),
     version: (signal) => ask((options) => client.getVersion({}, { ...options, signal })),

@@ -12,12 +12,15 @@ import type {
 import type { Content } from '../../proto/domain/content.ts';
 import type { Inspected, ListEventsRequest } from '../../proto/codec/events.ts';
 import type { ClusterEvent } from '../../proto/domain/event.ts';
-import type { NodeView, ServiceView, TaskView } from '../../proto/domain/views.ts';
+import type { RestartedStack, RolloutUndoReply } from '../../proto/codec/rollouts.ts';
+import type { NodeView, RevisionView, ServiceView, TaskView } from '../../proto/domain/views.ts';
 import type { StackSpec } from '../../proto/domain/service.ts';
 
 export type { StackProgress };
 export type Applied = ApplyReply;
 export type Scaled = ScaledService;
+export type Undone = RolloutUndoReply;
+export type Restarted = RestartedStack;
 export type JoinToken = CreateJoinTokenReply;
 
 /** Every call throws FrotaError; `unavailable` when no controller answers. `signal` ends it with `cancelled`. */
@@ -36,6 +39,12 @@ export interface Control {
   /** What was, oldest first, then with `follow` what happens. A broken connection is opened again; nothing is told twice. */
   listEvents(request: ListEventsRequest, signal: AbortSignal): AsyncIterable<ClusterEvent>;
   inspect(name: string, signal: AbortSignal): Promise<readonly Inspected[]>;
+  /** Of a service or a stack's services, as written; undefined: of all. */
+  rolloutStatus(target: string | undefined, signal: AbortSignal): Promise<readonly ServiceView[]>;
+  /** Newest first; of one version, if it is given, with what it declares. */
+  rolloutHistory(stack: string, version: number | undefined, signal: AbortSignal): Promise<readonly RevisionView[]>;
+  rolloutUndo(stack: string, version: number | undefined, signal: AbortSignal): Promise<Undone>;
+  rolloutRestart(targets: readonly string[], signal: AbortSignal): Promise<readonly Restarted[]>;
   createJoinToken(ttlSeconds: number, signal: AbortSignal): Promise<JoinToken>;
   version(signal: AbortSignal): Promise<GetVersionReply>;
   close(): void;

@@ -6,7 +6,7 @@ export const exitStatus = {
   failed: 1,
   /** Wrong verb, flag or argument, or a file with problems: what was typed or written must change. */
   invalid: 2,
-  /** Accepted, but not reached within `--timeout`. */
+  /** Accepted, but not reached: not within `--timeout`, or not at all unless somebody does something. */
   notConverged: 3,
   notFound: 4,
   /** The controller, or what it needs (a registry), can't be reached; or it does not know this person. */
@@ -22,6 +22,7 @@ export const exitStatusOf: Readonly<Record<ErrorCode, number>> = {
   'not-found': exitStatus.notFound,
   'already-exists': exitStatus.failed,
   conflict: exitStatus.failed,
+  stuck: exitStatus.notConverged,
   exhausted: exitStatus.failed,
   unavailable: exitStatus.unreachable,
   deadline: exitStatus.notConverged,

@@ -26,7 +26,7 @@ Exit status:
   0  done
   1  failed
   2  wrong usage, or a Compose file with problems
-  3  accepted, but not as declared within --timeout
+  3  accepted, but not as declared within --timeout, or with no hope of it
   4  what was named does not exist
   5  the controller, or a registry it asked, can't be reached
   130  interrupted

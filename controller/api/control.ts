@@ -4,17 +4,21 @@ import type { NodeLiveness } from '../../proto/domain/node.ts';
 import type { UpdateNodeReply, UpdateNodeRequest } from '../../proto/codec/control-nodes.ts';
 import type { InspectReply, InspectRequest, ListEventsRequest } from '../../proto/codec/events.ts';
 import type * as wire from '../../proto/codec/control.ts';
+import type * as rollouts from '../../proto/codec/rollouts.ts';
 import { isConverged } from '../plan/converged.ts';
 import { resolveService, resolveTarget } from '../plan/resolve-service.ts';
 import type { Snapshot } from '../plan/snapshot.ts';
+import { stuckOf } from '../plan/stuck.ts';
 import { nodeViews, serviceViews, taskViews } from '../plan/views.ts';
 import type { ViewInput } from '../plan/views.ts';
 import { listEvents } from './events.ts';
 import type { EventPorts } from './events.ts';
 import { inspect } from './inspect.ts';
+import { applyStack } from './apply.ts';
 import { updateNode } from './nodes.ts';
 import type { NodePorts } from './nodes.ts';
-import { applyStack, removeStack, scaleServices } from './stacks.ts';
+import { restartServices, stackHistory, undoStack } from './rollouts.ts';
+import { removeStack, scaleServices } from './stacks.ts';
 import type { StackPorts } from './stacks.ts';
 
 export interface ControlPorts extends StackPorts, NodePorts, EventPorts {
@@ -90,6 +94,27 @@ export function createControl(ports: ControlPorts) {
     },
     watchStack: ({ stack }: wire.WatchStackRequest, caller: Caller): AsyncIterable<wire.StackProgress> =>
       watch(ports, () => progress(viewInput(), stack), caller.signal),
+    rolloutStatus: ({ target }: rollouts.RolloutStatusRequest): rollouts.RolloutStatusReply => {
+      const { stack, service } = taskFilter(ports.snapshot(), target);
+      const services = serviceViews(viewInput(), stack);
+      return { services: services.filter(({ name }) => service === undefined || name === service) };
+    },
+    rolloutHistory: async (request: rollouts.RolloutHistoryRequest): Promise<rollouts.RolloutHistoryReply> => ({
+      revisions: await stackHistory(ports, request.stack, request.version, viewInput().isoTime),
+    }),
+    rolloutUndo: async (request: rollouts.RolloutUndoRequest, caller: Caller): Promise<rollouts.RolloutUndoReply> => {
+      const result = await undoStack(ports, request.stack, request.version, caller.name);
+      await ports.passed();
+      return result;
+    },
+    rolloutRestart: async (
+      { targets }: rollouts.RolloutRestartRequest,
+      caller: Caller,
+    ): Promise<rollouts.RolloutRestartReply> => {
+      const stacks = await restartServices(ports, targets, caller.name);
+      await ports.passed();
+      return { stacks };
+    },
     createJoinToken: async ({ ttlSeconds }: wire.CreateJoinTokenRequest): Promise<wire.CreateJoinTokenReply> => {
       const ttlMs = ttlSeconds === 0 ? undefined : ttlSeconds * 1000;
       return { ...(await ports.createToken(ttlMs)), joinAddress: ports.joinAddress };
@@ -129,6 +154,7 @@ function progress(input: ViewInput, stack: string): wire.StackProgress {
     services: serviceViews(input, stack),
     tasks: taskViews(input, { stack }),
     converged: isConverged(input.snapshot, input.liveness, stack),
+    stuck: stuckOf(input.snapshot, input.liveness, stack),
   };
 }
 

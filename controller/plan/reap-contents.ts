@@ -23,13 +23,16 @@ export function unusedContents(draft: Draft): readonly Change[] {
   return changes;
 }
 
-/** What is declared, what a rollback would go back to, and what may still run. */
+/** What is declared, what an undo or a rollback would go back to, and what may still run. */
 function usedContents(draft: Draft): ReadonlySet<string> {
   const used = new Set<string>();
   const use = (ids: Iterable<string>): void => {
     for (const id of ids) used.add(id);
   };
-  for (const { value } of draft.snapshot.stacks.values()) use(contentIdsOf(value.spec));
+  for (const { value } of draft.snapshot.stacks.values()) {
+    use(contentIdsOf(value.spec));
+    use(value.keptContents.map(({ contentId }) => contentId));
+  }
   for (const service of draft.services.values()) {
     const previous = service.record?.previous;
     if (previous !== undefined) use(contentIdsOfTemplate(previous));

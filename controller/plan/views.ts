@@ -2,10 +2,10 @@
 import { noResources } from '../../proto/domain/resources.ts';
 import type { NodeLiveness } from '../../proto/domain/node.ts';
 import { serviceId } from '../../proto/domain/service.ts';
-import type { Service } from '../../proto/domain/service.ts';
 import { isEnded, taskState } from '../../proto/domain/task.ts';
 import type { Task, TaskState, TaskStatus } from '../../proto/domain/task.ts';
-import type { NodeView, ServiceView, TaskView } from '../../proto/domain/views.ts';
+import type { Rollout } from '../../proto/domain/update.ts';
+import type { NodeView, RolloutView, ServiceView, TaskView } from '../../proto/domain/views.ts';
 import type { Snapshot } from './snapshot.ts';
 import { wantedSlotsOf } from './wanted-slots.ts';
 
@@ -38,7 +38,7 @@ export function taskViews(input: ViewInput, filter: TaskFilter = {}): readonly T
 
 /** Sorted by stack and name. Services that are going but still have tasks are shown with 0 desired. */
 export function serviceViews(
-  { snapshot, liveness }: Pick<ViewInput, 'snapshot' | 'liveness'>,
+  { snapshot, liveness, isoTime }: Omit<ViewInput, 'reasons'>,
   stack?: string,
 ): readonly ServiceView[] {
   const running = tasksByService(snapshot);
@@ -53,19 +53,19 @@ export function serviceViews(
         image: service.template.image.reference,
         replicas: {
           desired: wantedSlotsOf(snapshot, liveness, service, isHeld).size,
-          running: running.get(id)?.count ?? 0,
+          running: running.get(id)?.runningSlots.size ?? 0,
         },
         ports: snapshot.services.get(id)?.value.ports ?? [],
-        rollout: rolloutView(snapshot.services.get(id)?.value),
+        rollout: rolloutView(snapshot.services.get(id)?.value.rollout, running.get(id), isoTime),
       };
     }),
   );
   const ids = new Set(declared.map((view) => serviceId(view.stack, view.name)));
   const going = [...snapshot.services].flatMap(([id, { value }]): ServiceView[] => {
     if (ids.has(id)) return [];
-    const { count = 0, image = '' } = running.get(id) ?? {};
+    const { runningSlots, image = '' } = running.get(id) ?? {};
     const { stack: ofStack, name, ports } = value;
-    const replicas = { desired: 0, running: count };
+    const replicas = { desired: 0, running: runningSlots?.size ?? 0 };
     return [{ stack: ofStack, name, mode: 'replicated', image, replicas, ports, rollout: null }];
   });
   return [...declared, ...going]
@@ -73,8 +73,23 @@ export function serviceViews(
     .sort((a, b) => compareText(a.stack, b.stack) || compareText(a.name, b.name));
 }
 
-const rolloutView = (service: Service | undefined): ServiceView['rollout'] =>
-  service?.rollout === undefined ? null : { state: service.rollout.state, reason: service.rollout.reason ?? null };
+function rolloutView(
+  rollout: Rollout | undefined,
+  tasks: TasksOfService | undefined,
+  isoTime: ViewInput['isoTime'],
+): RolloutView | null {
+  if (rollout === undefined) return null;
+  const { state, version, templateHash, failedSlots, startedAtMs, endedAtMs, reason } = rollout;
+  return {
+    state,
+    version,
+    updated: tasks?.slotsByTemplate.get(templateHash)?.size ?? 0,
+    failed: failedSlots.length,
+    startedAt: isoTime(startedAtMs),
+    endedAt: endedAtMs === undefined ? null : isoTime(endedAtMs),
+    reason: reason ?? null,
+  };
+}
 
 /** Sorted by name, `n2` before `n10`. A node this controller has not heard yet is `suspect` since it joined. */
 export function nodeViews({ snapshot, liveness, isoTime }: Omit<ViewInput, 'reasons'>): readonly NodeView[] {
@@ -167,8 +182,10 @@ const endedWith = (status: TaskStatus | undefined): string | undefined =>
   status?.exitCode === undefined ? undefined : `exit code ${String(status.exitCode)}`;
 
 interface TasksOfService {
-  /** That run. */
-  count: number;
+  /** In which a task runs; while one replaces the other, two do. */
+  readonly runningSlots: Set<number>;
+  /** Those in which a task of the template runs and is wanted, by its hash. */
+  readonly slotsByTemplate: Map<string, Set<number>>;
   readonly image: string;
   /** Those with a task that is wanted. */
   readonly heldSlots: Set<number>;
@@ -179,13 +196,24 @@ function tasksByService(snapshot: Snapshot): ReadonlyMap<string, TasksOfService>
   const running = new Map<string, TasksOfService>();
   for (const { value: task } of snapshot.tasks.values()) {
     const id = serviceId(task.stack, task.service);
-    const entry = running.get(id) ?? { count: 0, image: task.template.image.reference, heldSlots: new Set() };
-    if (task.desired === 'running') entry.heldSlots.add(task.slot);
-    if (taskState(task, snapshot.statuses.get(task.id)) === 'running') entry.count += 1;
+    const entry = running.get(id) ?? noTasks(task.template.image.reference);
     running.set(id, entry);
+    if (task.desired === 'running') entry.heldSlots.add(task.slot);
+    if (taskState(task, snapshot.statuses.get(task.id)) !== 'running') continue;
+    entry.runningSlots.add(task.slot);
+    if (task.desired !== 'running') continue;
+    const ofTemplate = entry.slotsByTemplate.get(task.templateHash) ?? new Set();
+    entry.slotsByTemplate.set(task.templateHash, ofTemplate.add(task.slot));
   }
   return running;
 }
+
+const noTasks = (image: string): TasksOfService => ({
+  runningSlots: new Set(),
+  slotsByTemplate: new Map(),
+  image,
+  heldSlots: new Set(),
+});
 
 const bySlot = (a: Task, b: Task): number =>
   compareText(a.stack, b.stack) ||

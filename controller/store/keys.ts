@@ -10,6 +10,12 @@ export const nodeKey = (id: string): string => `nodes/${id}`;
 export const factsKey = (nodeId: string): string => `facts/${nodeId}`;
 /** The history's; read and written by `controller/events` alone, and no part of the snapshot. */
 export const eventPrefix = 'events/';
+/** Accepted versions of stacks; no part of the snapshot. */
+const historyPrefix = 'history/';
+export const historyPrefixOf = (stack: string): string => `${historyPrefix}${stack}/`;
+/** Ten digits hold every version, and sort as text. */
+export const historyKey = (stack: string, version: number): string =>
+  `${historyPrefixOf(stack)}${String(version).padStart(10, '0')}`;
 export const tokenKey = (id: string): string => `tokens/${id}`;
 export const contentKey = (id: string): string => `contents/${id}`;
 /** Contents that are sealed: a content's id begins with its kind. */

@@ -1,13 +1,14 @@
 /** What the rest of the controller writes, record by record: fenced, and shown by the mirror before it is called done. */
 import { FrotaError } from '../../proto/base/errors.ts';
-import { encodeNode, encodeNodeFacts, encodeStack, encodeTaskStatus } from '../../proto/codec/records.ts';
+import { encodeNode, encodeNodeFacts, encodeTaskStatus } from '../../proto/codec/records.ts';
 import type { Node, NodeFacts } from '../../proto/domain/node.ts';
-import type { Stack } from '../../proto/domain/service.ts';
+import type { Revision } from '../../proto/domain/revision.ts';
 import type { TaskStatus } from '../../proto/domain/task.ts';
 import type { Change, Stored } from '../plan/snapshot.ts';
 import type { CommitOutcome } from './commit.ts';
 import type { Leadership } from './cluster-record.ts';
 import { createFence, fencedWrites, planCommits } from './fence.ts';
+import { acceptance, readHistory, removal } from './history.ts';
 import { factsKey, nodeKey, stackKey, statusKey, taskKey } from './keys.ts';
 import type { Mirror } from './mirror.ts';
 import type { Operation, Store, Transaction } from './store.ts';
@@ -18,8 +19,13 @@ export interface Records {
    * one writes nothing (all are conflicts) but makes sure that the snapshot shows whatever was written.
    */
   commit(changes: readonly Change[]): Promise<CommitOutcome>;
-  /** Puts or (undefined) deletes a stack if it still has `modRevision`. False: somebody was first. */
-  putStack(name: string, stack: Stack | undefined, modRevision: number): Promise<boolean>;
+  /**
+   * Puts a stack as the revision says, with the revision in its history, of which the oldest goes; or (undefined) deletes
+   * both. All or nothing, and only if the stack still has `modRevision`. False: somebody was first.
+   */
+  putStack(name: string, revision: Revision | undefined, modRevision: number): Promise<boolean>;
+  /** The accepted versions of a stack that are kept, oldest first. @throws FrotaError as `Store.range`, or `corrupt`. */
+  history(stack: string): Promise<readonly Revision[]>;
   /** Any transactions, fenced. Resolves when the snapshot shows them; false for each that conflicted. */
   write(transactions: readonly Transaction[]): Promise<readonly boolean[]>;
   /** Puts a node if it still has `modRevision`. False: somebody was first. */
@@ -49,13 +55,13 @@ export function createRecords({
   return {
     write,
     commit: planCommits(store, fence, mirror),
-    putStack: async (name, stack, modRevision) => {
-      const key = stackKey(name);
-      const operation: Operation =
-        stack === undefined ? { kind: 'delete', key } : { kind: 'put', key, value: encodeStack(stack) };
-      const [committed] = await write([{ compares: [{ key, modRevision }], operations: [operation] }]);
+    putStack: async (name, revision, modRevision) => {
+      const latest = mirror.snapshot().stacks.get(name)?.value.version ?? 0;
+      const operations = revision === undefined ? removal(name, latest) : acceptance(revision);
+      const [committed] = await write([{ compares: [{ key: stackKey(name), modRevision }], operations }]);
       return committed === true;
     },
+    history: (stack) => readHistory(store, stack),
     putNode: async (node, modRevision) => {
       const key = nodeKey(node.id);
       const operation: Operation = { kind: 'put', key, value: encodeNode(node) };

@@ -12,6 +12,7 @@ export const errorCodes = [
   'not-found',
   'already-exists',
   'conflict', // somebody else changed it first, or the state does not allow it: read again
+  'stuck', // accepted, but it can't come about unless somebody does something
   'exhausted', // a limit or a resource ran out
   'unavailable', // not reachable now; trying again may help
   'deadline', // it took longer than allowed

@@ -1,11 +1,11 @@
 /** Requests and replies of the Control service: their shapes in the domain's terms, and their codecs. */
 import type { Content } from '../domain/content.ts';
 import type { StackSpec } from '../domain/service.ts';
-import type { NodeView, ServiceView, TaskView } from '../domain/views.ts';
+import type { NodeView, ServiceView, Stuck, TaskView } from '../domain/views.ts';
 import { contentFromWire, contentToWire } from './content.ts';
 import { stackSpecFromWire, stackSpecToWire } from './service.ts';
 import { nodeViewFromWire, nodeViewToWire, serviceViewFromWire, serviceViewToWire } from './views.ts';
-import { taskViewFromWire, taskViewToWire } from './views.ts';
+import { stuckFromWire, stuckToWire, taskViewFromWire, taskViewToWire } from './views.ts';
 import * as w from './wire.ts';
 import type { Codec } from './wire.ts';
 
@@ -69,13 +69,17 @@ export interface ListNodesReply {
 export interface WatchStackRequest {
   readonly stack: string;
 }
-/** `declared`: false once the stack is removed. `converged`: what is declared runs and nothing else does. */
+/**
+ * `declared`: false once the stack is removed. `converged`: what is declared runs and nothing else does. `stuck`: why it
+ * can't come to that unless somebody does something; empty while there is hope.
+ */
 export interface StackProgress {
   readonly declared: boolean;
   readonly version: number;
   readonly services: readonly ServiceView[];
   readonly tasks: readonly TaskView[];
   readonly converged: boolean;
+  readonly stuck: readonly Stuck[];
 }
 export interface CreateJoinTokenRequest {
   readonly ttlSeconds: number;
@@ -100,25 +104,21 @@ export const applyRequest: Codec<ApplyRequest> = w.messageCodec(
   }),
 );
 
-export const applyReply: Codec<ApplyReply> = w.messageCodec(
-  'ApplyReply',
-  (value) => ({
-    version: w.uint32(value.version, 'ApplyReply.version'),
-    changed: value.changed,
-    created: [...value.created],
-    updated: [...value.updated],
-    removed: [...value.removed],
-    unchanged: [...value.unchanged],
-  }),
-  ({ version, changed, created, updated, removed, unchanged }) => ({
-    version,
-    changed,
-    created,
-    updated,
-    removed,
-    unchanged,
-  }),
-);
+export const applyReplyToWire = (value: ApplyReply): w.Sent<'ApplyReply'> => ({
+  version: w.uint32(value.version, 'ApplyReply.version'),
+  changed: value.changed,
+  created: [...value.created],
+  updated: [...value.updated],
+  removed: [...value.removed],
+  unchanged: [...value.unchanged],
+});
+
+export const applyReplyFromWire = (wire: w.Received<'ApplyReply'>): ApplyReply => {
+  const { version, changed, created, updated, removed, unchanged } = wire;
+  return { version, changed, created, updated, removed, unchanged };
+};
+
+export const applyReply: Codec<ApplyReply> = w.messageCodec('ApplyReply', applyReplyToWire, applyReplyFromWire);
 
 export const scaleRequest: Codec<ScaleRequest> = w.messageCodec(
   'ScaleRequest',
@@ -205,6 +205,7 @@ export const stackProgress: Codec<StackProgress> = w.messageCodec(
     services: value.services.map(serviceViewToWire),
     tasks: value.tasks.map(taskViewToWire),
     converged: value.converged,
+    stuck: value.stuck.map(stuckToWire),
   }),
   (wire) => ({
     declared: wire.declared,
@@ -212,6 +213,7 @@ export const stackProgress: Codec<StackProgress> = w.messageCodec(
     services: wire.services.map(serviceViewFromWire),
     tasks: wire.tasks.map(taskViewFromWire),
     converged: wire.converged,
+    stuck: wire.stuck.map(stuckFromWire),
   }),
 );
 

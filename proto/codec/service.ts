@@ -186,6 +186,10 @@ export const stackToWire = (value: Stack): Sent<'Stack'> => ({
   appliedAtMs: w.long(value.appliedAtMs, 'Stack.applied_at_ms'),
   appliedBy: value.appliedBy,
   declaredVersion: w.uint32(value.declaredVersion, 'Stack.declared_version'),
+  keptContents: value.keptContents.map(({ contentId, version }) => ({
+    contentId,
+    version: w.uint32(version, 'KeptContent.version'),
+  })),
 });
 
 export const stackFromWire = (wire: Received<'Stack'>): Stack => ({
@@ -194,6 +198,7 @@ export const stackFromWire = (wire: Received<'Stack'>): Stack => ({
   appliedAtMs: w.fromLong(wire.appliedAtMs, 'Stack.applied_at_ms'),
   appliedBy: wire.appliedBy,
   declaredVersion: wire.declaredVersion,
+  keptContents: wire.keptContents.map(({ contentId, version }) => ({ contentId, version })),
 });
 
 const rolloutToWire = (value: Rollout): Sent<'Rollout'> => ({

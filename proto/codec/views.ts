@@ -1,8 +1,17 @@
 /** Rows for people: ISO 8601 and null in the domain, milliseconds and absence on the wire. */
 import { FrotaError } from '../base/errors.ts';
-import type { NodeView, ServiceView, TaskView } from '../domain/views.ts';
+import type {
+  NodeView,
+  RevisionService,
+  RevisionView,
+  RolloutView,
+  ServiceView,
+  Stuck,
+  TaskView,
+} from '../domain/views.ts';
 import {
   availabilityEnum,
+  changeKindEnum,
   desiredStateEnum,
   healthEnum,
   nodeStateEnum,
@@ -80,15 +89,27 @@ export const serviceViewToWire = (value: ServiceView): Sent<'ServiceView'> => ({
   desired: w.uint32(value.replicas.desired, 'ServiceView.replicas.desired'),
   running: w.uint32(value.replicas.running, 'ServiceView.replicas.running'),
   ports: value.ports.map(publishedPortToWire),
-  rollout: value.rollout && {
-    state: rolloutStateEnum.toWire(value.rollout.state),
-    reason: value.rollout.reason,
-  },
+  rollout: value.rollout && rolloutViewToWire(value.rollout),
 });
 
-const rolloutViewFromWire = ({ state, reason }: Received<'RolloutView'>): NonNullable<ServiceView['rollout']> => ({
-  state: rolloutStateEnum.fromWire(state, 'RolloutView.state'),
-  reason,
+const rolloutViewToWire = (value: RolloutView): Sent<'RolloutView'> => ({
+  state: rolloutStateEnum.toWire(value.state),
+  reason: value.reason,
+  version: w.uint32(value.version, 'RolloutView.version'),
+  updated: w.uint32(value.updated, 'RolloutView.updated'),
+  failed: w.uint32(value.failed, 'RolloutView.failed'),
+  startedAtMs: isoToWire(value.startedAt, 'RolloutView.startedAt'),
+  endedAtMs: optionalIsoToWire(value.endedAt, 'RolloutView.endedAt'),
+});
+
+const rolloutViewFromWire = (wire: Received<'RolloutView'>): RolloutView => ({
+  state: rolloutStateEnum.fromWire(wire.state, 'RolloutView.state'),
+  version: wire.version,
+  updated: wire.updated,
+  failed: wire.failed,
+  startedAt: isoFromWire(wire.startedAtMs, 'RolloutView.started_at_ms'),
+  endedAt: optionalIsoFromWire(wire.endedAtMs, 'RolloutView.ended_at_ms'),
+  reason: wire.reason,
 });
 
 export const serviceViewFromWire = (wire: Received<'ServiceView'>): ServiceView => ({
@@ -125,4 +146,57 @@ export const nodeViewFromWire = (wire: Received<'NodeView'>): NodeView => ({
   tasks: wire.tasks,
   since: isoFromWire(wire.sinceMs, 'NodeView.since_ms'),
   labels: w.sortedMap(wire.labels),
+});
+
+export const stuckToWire = (value: Stuck): Sent<'Stuck'> => ({
+  service: value.service,
+  slot: value.slot === null ? null : w.uint32(value.slot, 'Stuck.slot'),
+  node: value.node,
+  reason: value.reason,
+});
+
+export const stuckFromWire = (wire: Received<'Stuck'>): Stuck => ({
+  service: w.name(wire.service, 'Stuck.service'),
+  slot: wire.slot,
+  node: wire.node,
+  reason: wire.reason,
+});
+
+export const revisionViewToWire = (value: RevisionView): Sent<'RevisionView'> => ({
+  version: w.uint32(value.version, 'RevisionView.version'),
+  current: value.current,
+  kind: changeKindEnum.toWire(value.kind),
+  by: value.by,
+  atMs: isoToWire(value.at, 'RevisionView.at'),
+  restores: value.restores === null ? null : w.uint32(value.restores, 'RevisionView.restores'),
+  differences: [...value.differences],
+  services: value.services === undefined ? null : { services: value.services.map(revisionServiceToWire) },
+});
+
+export const revisionViewFromWire = (wire: Received<'RevisionView'>): RevisionView =>
+  w.fields<RevisionView>({
+    version: wire.version,
+    current: wire.current,
+    kind: changeKindEnum.fromWire(wire.kind, 'RevisionView.kind'),
+    by: wire.by,
+    at: isoFromWire(wire.atMs, 'RevisionView.at_ms'),
+    restores: wire.restores,
+    differences: wire.differences,
+    services: w.optional(wire.services, ({ services }) => services.map(revisionServiceFromWire)),
+  });
+
+const revisionServiceToWire = (value: RevisionService): Sent<'RevisionService'> => ({
+  name: value.name,
+  mode: serviceModeEnum.toWire(value.mode),
+  image: value.image,
+  digest: value.digest,
+  replicas: value.replicas === null ? null : w.uint32(value.replicas, 'RevisionService.replicas'),
+});
+
+const revisionServiceFromWire = (wire: Received<'RevisionService'>): RevisionService => ({
+  name: w.name(wire.name, 'RevisionService.name'),
+  mode: serviceModeEnum.fromWire(wire.mode, 'RevisionService.mode'),
+  image: wire.image,
+  digest: wire.digest,
+  replicas: wire.replicas,
 });

@@ -1,5 +1,11 @@
 import type { Stack } from './service.ts';
 
+/**
+ * Accepted versions of a stack that are kept, the one that is declared included; older ones go as new ones come. Enough for
+ * weeks of deploying every day, and little beside what runs.
+ */
+export const revisionsKept = 50;
+
 /** How a stack came to be declared as it is. */
 export type ChangeKind = 'apply' | 'scale' | 'undo' | 'restart';
 

@@ -98,6 +98,12 @@ export interface StackSpec {
   readonly volumes: readonly VolumeSpec[];
 }
 
+export interface KeptContent {
+  readonly contentId: string;
+  /** The latest version of the stack that refers to it. */
+  readonly version: number;
+}
+
 /** Stored record. Writer: `controller/api`. One put of it accepts the whole stack. */
 export interface Stack {
   readonly spec: StackSpec;
@@ -108,6 +114,8 @@ export interface Stack {
    * again. Scale and restart leave it.
    */
   readonly declaredVersion: number;
+  /** What an undo may need: configs and secrets its history refers to. They are not thrown away while they stand here. */
+  readonly keptContents: readonly KeptContent[];
   readonly appliedAtMs: number;
   /** Common name of the client certificate that had it changed. */
   readonly appliedBy: string;

@@ -25,8 +25,8 @@ export const maxRestartWindowMs = 30 * maxRestartDelayMs;
 export const maxRestartsInWindow = 100;
 /** Each task carries its template, and so does each node's assignment; environment, command and labels belong in here. */
 export const maxTemplateBytes = 128 * 1024;
-/** One store value holds the whole stack; the store takes 1 MiB, and the record has some bytes around the model. */
-export const maxStackBytes = 960 * 1024;
+/** A stack is written together with its place in the history: twice this, and some bytes around, fit into one transaction. */
+export const maxStackBytes = 600 * 1024;
 
 /** Compose specification, `services` and `name`. */
 const serviceNamePattern = /^[a-zA-Z0-9][a-zA-Z0-9._-]*$/;

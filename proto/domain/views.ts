@@ -2,6 +2,7 @@
 import type { Availability, NodeState } from './node.ts';
 import type { Resources } from './resources.ts';
 import type { PublishedPort } from './service.ts';
+import type { ChangeKind } from './revision.ts';
 import type { RolloutState } from './update.ts';
 import type { DesiredState, Health, TaskState } from './task.ts';
 
@@ -36,7 +37,49 @@ export interface ServiceView {
   readonly replicas: { readonly desired: number; readonly running: number };
   readonly ports: readonly PublishedPort[];
   /** The latest update; null: it was never updated. */
-  readonly rollout: { readonly state: RolloutState; readonly reason: string | null } | null;
+  readonly rollout: RolloutView | null;
+}
+
+export interface RolloutView {
+  readonly state: RolloutState;
+  /** The stack's version that it leads to. */
+  readonly version: number;
+  /** Slots in which a task of that version's template runs. */
+  readonly updated: number;
+  /** Slots in which a new task failed. */
+  readonly failed: number;
+  /** ISO 8601. */
+  readonly startedAt: string;
+  readonly endedAt: string | null;
+  /** Why it is where it is, or its latest failure. */
+  readonly reason: string | null;
+}
+
+/** One accepted version of a stack. */
+export interface RevisionView {
+  readonly version: number;
+  /** It is the one that is declared. */
+  readonly current: boolean;
+  readonly kind: ChangeKind;
+  /** Common name of the client certificate. */
+  readonly by: string;
+  /** ISO 8601. */
+  readonly at: string;
+  /** `undo`: the version that it declared anew. */
+  readonly restores: number | null;
+  /** What it changed, one line for each thing. */
+  readonly differences: readonly string[];
+  /** Where one version is asked for: what it declares. */
+  readonly services?: readonly RevisionService[];
+}
+
+export interface RevisionService {
+  readonly name: string;
+  readonly mode: 'replicated' | 'global';
+  readonly image: string;
+  readonly digest: string;
+  /** Null: one on each node. */
+  readonly replicas: number | null;
 }
 
 /** Why a stack can't become what was declared, unless somebody does something. */

@@ -5,6 +5,7 @@
 import * as nodes from '../codec/control-nodes.ts';
 import * as control from '../codec/control.ts';
 import * as dispatch from '../codec/dispatch.ts';
+import * as rollouts from '../codec/rollouts.ts';
 import * as events from '../codec/events.ts';
 import type { Codec } from '../codec/wire.ts';
 import { frota } from '../gen/frota.js';
@@ -79,6 +80,10 @@ export const controlService = serviceOf(frota.v1.Control.prototype, {
   listNodes: { request: control.listNodesRequest, reply: control.listNodesReply },
   updateNode: { request: nodes.updateNodeRequest, reply: nodes.updateNodeReply },
   watchStack: { request: control.watchStackRequest, reply: control.stackProgress },
+  rolloutStatus: { request: rollouts.rolloutStatusRequest, reply: rollouts.rolloutStatusReply },
+  rolloutHistory: { request: rollouts.rolloutHistoryRequest, reply: rollouts.rolloutHistoryReply },
+  rolloutUndo: { request: rollouts.rolloutUndoRequest, reply: rollouts.rolloutUndoReply },
+  rolloutRestart: { request: rollouts.rolloutRestartRequest, reply: rollouts.rolloutRestartReply },
   createJoinToken: { request: control.createJoinTokenRequest, reply: control.createJoinTokenReply },
   getVersion: { request: control.getVersionRequest, reply: control.getVersionReply },
   listEvents: { request: events.listEventsRequest, reply: events.listEventsReply },

@@ -14,6 +14,7 @@ const statusOfCode: Readonly<Record<ErrorCode, status>> = {
   'not-found': status.NOT_FOUND,
   'already-exists': status.ALREADY_EXISTS,
   conflict: status.ABORTED,
+  stuck: status.FAILED_PRECONDITION,
   exhausted: status.RESOURCE_EXHAUSTED,
   unavailable: status.UNAVAILABLE,
   deadline: status.DEADLINE_EXCEEDED,

@@ -75,6 +75,7 @@ export function aStack(
     spec: aStackSpec(name, services),
     version: 1,
     declaredVersion: 1,
+    keptContents: [],
     appliedAtMs: startMs,
     appliedBy: 'ana',
     ...over,

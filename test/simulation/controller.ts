@@ -150,7 +150,8 @@ export class Controller {
     const stacks: StackPorts = {
       snapshot: () => mirror.snapshot(),
       resolveImage: (reference) => this.life.call(5, () => ({ reference, digest: `sha256:${sha256(reference)}` })),
-      putStack: (name, stack, modRevision) => records.putStack(name, stack, modRevision),
+      putStack: (name, revision, modRevision) => records.putStack(name, revision, modRevision),
+      history: (stack) => records.history(stack),
       contentId: ({ kind, bytes }) => `${kind}-${sha256(bytes)}`,
       putContents: async (contents) => {
         await records.write(contentTransactions(contents, unsealed, this.#clock.now().wallMs));

@@ -1,5 +1,6 @@
 /** Those who use the cluster: they apply, scale and remove stacks and drain nodes, through whatever controller answers. */
-import { applyStack, removeStack, scaleServices } from '../../controller/api/stacks.ts';
+import { applyStack } from '../../controller/api/apply.ts';
+import { removeStack, scaleServices } from '../../controller/api/stacks.ts';
 import type { StackPorts } from '../../controller/api/stacks.ts';
 import { canonicalJson } from '../../controller/plan/canonical-json.ts';
 import { describeError, FrotaError } from '../../proto/base/errors.ts';

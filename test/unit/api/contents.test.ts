@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
-import { applyStack } from '../../../controller/api/stacks.ts';
+import { applyStack } from '../../../controller/api/apply.ts';
 import type { StackPorts } from '../../../controller/api/stacks.ts';
 import { FrotaError } from '../../../proto/base/errors.ts';
 import { monoMs, wallMs } from '../../../proto/base/clock.ts';
@@ -42,11 +42,12 @@ function cluster(over: Partial<StackPorts> = {}) {
       for (const [id, value] of contents) stored.set(id, value);
       return Promise.resolve();
     },
-    putStack: (_name, value, modRevision) => {
+    putStack: (_name, revision, modRevision) => {
       order.push('stack');
-      stack = value === undefined ? undefined : { value, modRevision: modRevision + 1 };
+      stack = revision === undefined ? undefined : { value: revision.stack, modRevision: modRevision + 1 };
       return Promise.resolve(true);
     },
+    history: () => Promise.resolve([]),
     clock: { now: () => ({ monoMs: monoMs(0), wallMs: wallMs(5_000) }) },
     ...over,
   };

@@ -1,42 +1,13 @@
 import { describe, expect, it } from 'vitest';
 import { joinNode } from '../../../controller/api/join.ts';
-import { applyStack, removeStack, scaleServices } from '../../../controller/api/stacks.ts';
-import type { StackPorts } from '../../../controller/api/stacks.ts';
+import { applyStack } from '../../../controller/api/apply.ts';
+import { removeStack, scaleServices } from '../../../controller/api/stacks.ts';
 import type { Snapshot } from '../../../controller/plan/snapshot.ts';
 import { FrotaError } from '../../../proto/base/errors.ts';
-import { monoMs, wallMs } from '../../../proto/base/clock.ts';
-import type { Stack } from '../../../proto/domain/service.ts';
 import { aNode, aServiceSpec, aSnapshot, aStackSpec } from '../../builders/domain.ts';
+import { clock, digest, stacks } from './stack-store.ts';
 
-const clock = { now: () => ({ monoMs: monoMs(0), wallMs: wallMs(5_000) }) };
-const digest = `sha256:${'b'.repeat(64)}`;
 const signal = new AbortController().signal;
-
-/** A store of stacks with revisions, as the ports promise it. */
-function stacks(over: Partial<StackPorts> = {}) {
-  const stored = new Map<string, { value: Stack; modRevision: number }>();
-  let revision = 0;
-  const asked: string[] = [];
-  const ports: StackPorts = {
-    snapshot: () => ({ ...aSnapshot({}), stacks: new Map(stored) }),
-    resolveImage: (reference) => {
-      asked.push(reference);
-      return Promise.resolve({ reference, digest });
-    },
-    putStack: (name, stack, modRevision) => {
-      if ((stored.get(name)?.modRevision ?? 0) !== modRevision) return Promise.resolve(false);
-      revision += 1;
-      if (stack === undefined) stored.delete(name);
-      else stored.set(name, { value: stack, modRevision: revision });
-      return Promise.resolve(true);
-    },
-    contentId: () => '',
-    putContents: () => Promise.resolve(),
-    clock,
-    ...over,
-  };
-  return { ports, stored, asked };
-}
 
 describe('apply', () => {
   it('resolves each image once and stores the whole stack with who and when', async () => {

@@ -1,11 +1,19 @@
-import type { Applied, Control, JoinToken, Scaled, StackProgress } from '../../../cli/commands/control.ts';
+import type {
+  Applied,
+  Control,
+  JoinToken,
+  Restarted,
+  Scaled,
+  StackProgress,
+  Undone,
+} from '../../../cli/commands/control.ts';
 import { FrotaError } from '../../../proto/base/errors.ts';
 import type { Content } from '../../../proto/domain/content.ts';
 import type { UpdateNodeRequest } from '../../../proto/codec/control-nodes.ts';
 import type { StackSpec } from '../../../proto/domain/service.ts';
 import type { Inspected, ListEventsRequest } from '../../../proto/codec/events.ts';
 import type { ClusterEvent } from '../../../proto/domain/event.ts';
-import type { NodeView, ServiceView, TaskView } from '../../../proto/domain/views.ts';
+import type { NodeView, RevisionView, ServiceView, TaskView } from '../../../proto/domain/views.ts';
 
 export const aTask = (over: Partial<TaskView> = {}): TaskView => ({
   id: 't1',
@@ -58,6 +66,7 @@ export const progress = (over: Partial<StackProgress> = {}): StackProgress => ({
   services: [aService()],
   tasks: [aTask()],
   converged: true,
+  stuck: [],
   ...over,
 });
 
@@ -75,6 +84,9 @@ export class FakeControl implements Control {
   stacks: readonly string[] = ['hello'];
   events: readonly ClusterEvent[] = [];
   inspected = new Map<string, readonly Inspected[]>();
+  revisions: readonly RevisionView[] = [];
+  restores = 1;
+  restarted: readonly Restarted[] = [];
   failure: FrotaError | undefined;
   /** Each watch takes the next list; the last one is used again. */
   watches: WatchStep[][] = [[progress()]];
@@ -139,6 +151,22 @@ export class FakeControl implements Control {
 
   inspect(name: string): Promise<readonly Inspected[]> {
     return this.#answer({ inspect: name }, this.inspected.get(name) ?? []);
+  }
+
+  rolloutStatus(target: string | undefined): Promise<readonly ServiceView[]> {
+    return this.#answer({ rolloutStatus: target }, this.services);
+  }
+
+  rolloutHistory(stack: string, version: number | undefined): Promise<readonly RevisionView[]> {
+    return this.#answer({ rolloutHistory: stack, version }, this.revisions);
+  }
+
+  rolloutUndo(stack: string, version: number | undefined): Promise<Undone> {
+    return this.#answer({ rolloutUndo: stack, version }, { ...this.applied, restores: this.restores });
+  }
+
+  rolloutRestart(targets: readonly string[]): Promise<readonly Restarted[]> {
+    return this.#answer({ rolloutRestart: targets }, this.restarted);
   }
 
   createJoinToken(ttlSeconds: number): Promise<JoinToken> {

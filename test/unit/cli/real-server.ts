@@ -31,6 +31,10 @@ export async function serveControl(control: FakeControl): Promise<RealServer> {
     listNodes: async () => ({ nodes: await control.listNodes() }),
     updateNode: async (request) => ({ node: await control.updateNode(request) }),
     watchStack: ({ stack }, { signal }) => control.watchStack(stack, signal),
+    rolloutStatus: async ({ target }) => ({ services: await control.rolloutStatus(target) }),
+    rolloutHistory: async ({ stack, version }) => ({ revisions: await control.rolloutHistory(stack, version) }),
+    rolloutUndo: ({ stack, version }) => control.rolloutUndo(stack, version),
+    rolloutRestart: async ({ targets }) => ({ stacks: await control.rolloutRestart(targets) }),
     createJoinToken: ({ ttlSeconds }) => control.createJoinToken(ttlSeconds),
     listEvents: async function* (request) {
       for await (const event of control.listEvents(request)) yield { events: [event] };

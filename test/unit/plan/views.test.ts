@@ -114,7 +114,7 @@ describe('service and node views', () => {
   });
 
   it('count what runs, also of services that are going', () => {
-    expect(serviceViews({ snapshot, liveness: aLiveness(snapshot) })).toEqual([
+    expect(serviceViews(input(snapshot))).toEqual([
       {
         stack: 'gone',
         name: 'web',
@@ -134,7 +134,7 @@ describe('service and node views', () => {
         rollout: null,
       },
     ]);
-    expect(serviceViews({ snapshot, liveness: aLiveness(snapshot) }, 'shop')).toHaveLength(1);
+    expect(serviceViews(input(snapshot), 'shop')).toHaveLength(1);
   });
 
   it('sum up what live tasks reserve, and say when a node was not heard', () => {

@@ -65,10 +65,13 @@ describe('the slots of a global service', () => {
     };
     const snapshot = aSnapshot(parts);
     const all = aLiveness(snapshot);
-    expect(serviceViews({ snapshot, liveness: all })[0]?.replicas).toEqual({ desired: 3, running: 2 });
+    expect(serviceViews({ snapshot, liveness: all, isoTime: String })[0]?.replicas).toEqual({ desired: 3, running: 2 });
     expect(isConverged(snapshot, all, 'shop')).toBe(false);
     const without = aLiveness(snapshot, { 'id-n3': 'down' });
-    expect(serviceViews({ snapshot, liveness: without })[0]?.replicas).toEqual({ desired: 2, running: 2 });
+    expect(serviceViews({ snapshot, liveness: without, isoTime: String })[0]?.replicas).toEqual({
+      desired: 2,
+      running: 2,
+    });
     expect(isConverged(snapshot, without, 'shop')).toBe(true);
   });
 });

@@ -6,6 +6,7 @@ import { reviseUnit, unitChange } from '../../../proto/codec/assignment.ts';
 import * as nodes from '../../../proto/codec/control-nodes.ts';
 import * as control from '../../../proto/codec/control.ts';
 import * as dispatch from '../../../proto/codec/dispatch.ts';
+import * as rollouts from '../../../proto/codec/rollouts.ts';
 import * as records from '../../../proto/codec/records.ts';
 import type { Codec } from '../../../proto/codec/wire.ts';
 import { frota } from '../../../proto/gen/frota.js';
@@ -60,6 +61,23 @@ const recordCases: readonly Case[] = [
     'FetchContentsReply',
     dispatch.fetchContentsReply,
     fc.record({ contents: fc.array(arbitrary.fetchedContent) }),
+  ),
+  caseOf(
+    'StackProgress',
+    control.stackProgress,
+    fc.record({
+      declared: fc.boolean(),
+      version: fc.nat(),
+      services: fc.array(arbitrary.serviceView, { maxLength: 2 }),
+      tasks: fc.array(arbitrary.taskView, { maxLength: 2 }),
+      converged: fc.boolean(),
+      stuck: fc.array(arbitrary.stuck, { maxLength: 2 }),
+    }),
+  ),
+  caseOf(
+    'RolloutHistoryReply',
+    rollouts.rolloutHistoryReply,
+    fc.record({ revisions: fc.array(arbitrary.revisionView, { maxLength: 2 }) }),
   ),
   caseOf('ListServicesReply', control.listServicesReply, fc.record({ services: fc.array(arbitrary.serviceView) })),
   caseOf(

@@ -13,7 +13,7 @@ import type { PublishedPort, Service, ServiceSpec, Stack, TaskTemplate } from '.
 import { taskStates } from '../../../proto/domain/task.ts';
 import type { Task, TaskStatus } from '../../../proto/domain/task.ts';
 import type { Rollout, UpdatePolicy } from '../../../proto/domain/update.ts';
-import type { NodeView, ServiceView, TaskView } from '../../../proto/domain/views.ts';
+import type { NodeView, RevisionView, ServiceView, Stuck, TaskView } from '../../../proto/domain/views.ts';
 
 const text = fc.string({ unit: 'grapheme', maxLength: 8 });
 const named = fc.string({ unit: 'grapheme', minLength: 1, maxLength: 8 });
@@ -189,6 +189,7 @@ export const stack: fc.Arbitrary<Stack> = fc.record({
   appliedAtMs: int64,
   appliedBy: text,
   declaredVersion: uint32,
+  keptContents: fc.array(fc.record({ contentId: text, version: uint32 }), { maxLength: 2 }),
 });
 
 export const revision: fc.Arbitrary<Revision> = fc.record(
@@ -363,8 +364,48 @@ export const serviceView: fc.Arbitrary<ServiceView> = fc.record({
   image: text,
   replicas: fc.record({ desired: uint32, running: uint32 }),
   ports,
-  rollout: orNull(fc.record({ state: rolloutState, reason: orNull(text) })),
+  rollout: orNull(
+    fc.record({
+      state: rolloutState,
+      version: uint32,
+      updated: uint32,
+      failed: uint32,
+      startedAt: iso,
+      endedAt: orNull(iso),
+      reason: orNull(text),
+    }),
+  ),
 });
+
+export const stuck: fc.Arbitrary<Stuck> = fc.record({
+  service: named,
+  slot: orNull(uint32),
+  node: orNull(text),
+  reason: text,
+});
+
+export const revisionView: fc.Arbitrary<RevisionView> = fc.record(
+  {
+    version: uint32,
+    current: fc.boolean(),
+    kind: fc.constantFrom('apply', 'scale', 'undo', 'restart'),
+    by: text,
+    at: iso,
+    restores: orNull(uint32),
+    differences: texts,
+    services: fc.array(
+      fc.record({
+        name: named,
+        mode: fc.constantFrom('replicated' as const, 'global' as const),
+        image: text,
+        digest: text,
+        replicas: orNull(uint32),
+      }),
+      { maxLength: 2 },
+    ),
+  },
+  { requiredKeys: ['version', 'current', 'kind', 'by', 'at', 'restores', 'differences'] },
+);
 
 export const nodeView: fc.Arbitrary<NodeView> = fc.record({
   id: named,

@@ -41,6 +41,10 @@ const controlHandlers: Handlers<typeof controlService> = {
   listNodes: async () => notHere(),
   updateNode: async () => notHere(),
   watchStack: () => notHere(),
+  rolloutStatus: async () => notHere(),
+  rolloutHistory: async () => notHere(),
+  rolloutUndo: async () => notHere(),
+  rolloutRestart: async () => notHere(),
   createJoinToken: async () => notHere(),
   listEvents: () => notHere(),
   inspect: async () => notHere(),
@@ -292,6 +296,7 @@ const progress = (version: number): StackProgress => ({
   services: [],
   tasks: [],
   converged: false,
+  stuck: [],
 });
 
 describe('server streams', () => {

@@ -10,10 +10,19 @@ import { createRecords } from '../../../controller/store/write-records.ts';
 import type { Records } from '../../../controller/store/write-records.ts';
 import { FrotaError } from '../../../proto/base/errors.ts';
 import { silentLogger } from '../../../proto/base/log.ts';
-import { aStack, aStatus, aTask } from '../../builders/domain.ts';
+import { revisionsKept } from '../../../proto/domain/revision.ts';
+import type { Revision } from '../../../proto/domain/revision.ts';
+import { maxStackBytes, validateStackSpec } from '../../../proto/domain/validate.ts';
+import { aServiceSpec, aStack, aStackSpec, aStatus, aTask, aTemplate } from '../../builders/domain.ts';
 
 const fresh = { id: 'c', containerPool: '10.64.0.0/12', vipPool: '10.80.0.0/16', caCertificate: 'ca' };
 const put = (id: string): Change => ({ kind: 'put-task', task: aTask({ id }), modRevision: 0 });
+
+const aRevision = (version: number): Revision => ({
+  stack: aStack('shop', undefined, { version }),
+  kind: 'apply',
+  differences: [`change ${String(version)}`],
+});
 
 /** What the store does with the next commit, besides committing. */
 type Day = 'good' | 'loses the answer' | 'writes it later' | 'is slow';
@@ -90,10 +99,38 @@ describe('records', () => {
     expect(await stored('statuses/')).toEqual(['statuses/a']);
   });
 
+  it('keeps the latest versions of a stack, written with it and gone with it', async () => {
+    const revisionOf = () => mirror.snapshot().stacks.get('shop')?.modRevision ?? 0;
+    for (let version = 1; version <= revisionsKept + 2; version += 1) {
+      expect(await records.putStack('shop', aRevision(version), revisionOf())).toBe(true);
+    }
+    const history = await records.history('shop');
+    expect(history.map(({ stack }) => stack.version)).toEqual(Array.from({ length: revisionsKept }, (_, index) => index + 3)); // prettier-ignore
+    expect(history.at(-1)).toEqual(aRevision(revisionsKept + 2));
+    // Who comes second writes neither the stack nor its history.
+    expect(await records.putStack('shop', aRevision(99), 1)).toBe(false);
+    expect(await records.history('shop')).toHaveLength(revisionsKept);
+    expect(await records.putStack('shop', undefined, revisionOf())).toBe(true);
+    expect([await stored('history/'), await stored('stacks/')]).toEqual([[], []]);
+  });
+
+  it('takes the largest stack that is accepted, with its history', async () => {
+    const environment = Object.fromEntries(Array.from({ length: 100 }, (_, index) => [`V${String(index)}`, 'x'.repeat(1_000)])); // prettier-ignore
+    const one = aServiceSpec({ template: aTemplate({ environment }) });
+    const services = [...'abcdef'].map((name) => ({ ...one, name }));
+    const spec = aStackSpec('shop', services);
+    expect(validateStackSpec(spec).filter(({ message }) => message.includes('bytes'))).toEqual([]);
+    expect(JSON.stringify(spec).length).toBeGreaterThan(maxStackBytes * 0.95);
+    const differences = Array.from({ length: 101 }, () => 'x'.repeat(300));
+    expect(await records.putStack('shop', { ...aRevision(1), stack: aStack('shop', services), differences }, 0)).toBe(
+      true,
+    );
+  });
+
   it('writes nothing any more once another controller leads', async () => {
     await takeLeadership(inner, fresh);
     await expect(records.commit([put('a')])).rejects.toMatchObject({ code: 'conflict' });
-    await expect(records.putStack('shop', aStack('shop'), 0)).rejects.toMatchObject({ code: 'conflict' });
+    await expect(records.putStack('shop', aRevision(1), 0)).rejects.toMatchObject({ code: 'conflict' });
     day = 'loses the answer';
     await expect(records.commit([put('a')])).rejects.toMatchObject({ code: 'unavailable' });
     await expect(records.commit([put('a')])).rejects.toMatchObject({ code: 'conflict' });
