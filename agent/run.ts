@@ -7,10 +7,8 @@ import { FrotaError } from '../proto/base/errors.ts';
 import type { Logger } from '../proto/base/log.ts';
 import type { HeldUnit } from '../proto/codec/dispatch.ts';
 import { parseAddress } from '../proto/rpc/client.ts';
-import { createTaskContents } from './contents/task-contents.ts';
 import { createEnforcer, every } from './enforcer.ts';
 import type { Enforcer } from './enforcer.ts';
-import type { TaskMounts } from './execute/ports.ts';
 import { NodeTasks } from './execute/node-tasks.ts';
 import { createTaskFiles } from './execute/task-files.ts';
 import { detectCgroupLayout } from './host/cgroups.ts';
@@ -23,6 +21,7 @@ import { renderHosts, writeInPlace } from './network/hosts-file.ts';
 import { createNodeNetwork, networkPrograms } from './network/node-network.ts';
 import type { NodeNetwork } from './network/network.ts';
 import { resolvConfOfNode } from './network/resolv-conf.ts';
+import { openMounts } from './open-mounts.ts';
 import type { AgentOptions } from './options.ts';
 import { createOciRuntime } from './runtime/oci/oci-runtime.ts';
 import { loadAssignments } from './session/assignments.ts';
@@ -117,7 +116,8 @@ async function runNode(parts: LinkParts, links: Link[], journal: Journal): Promi
     resolvConf: resolvConfOfNode,
     logger,
   });
-  const mounts = await openMounts(parts, () => links[0]);
+  const { data: dataDir, run: runDir } = parts.options;
+  const mounts = await openMounts({ dataDir, runDir, nodeName: self.nodeName, link: () => links[0], logger });
   const enforcer = createEnforcer(async () => {
     const unit = assignments.network();
     if (unit === undefined) return false;
@@ -161,24 +161,6 @@ async function runNode(parts: LinkParts, links: Link[], journal: Journal): Promi
     await tasks.close();
     await Promise.allSettled([runtime.close(), images.close(), network.close({ removeAll: false })]);
   }
-}
-
-async function openMounts({ options, logger }: LinkParts, link: () => Link | undefined): Promise<TaskMounts> {
-  const contents = await createTaskContents({
-    folder: join(options.run, 'contents'),
-    fetch: async (ids, signal) => {
-      const open = link();
-      if (open === undefined) throw new FrotaError('unavailable', 'no controller is connected');
-      return await open.fetchContents(ids, signal);
-    },
-    random: Math.random,
-    logger,
-  });
-  return {
-    prepare: async (task, _image, wait) => ({ files: await contents.prepare(task, wait) }),
-    remove: (taskId) => contents.remove(taskId),
-    list: () => contents.list(),
-  };
 }
 
 async function openHost({ options, address, logger }: LinkParts, self: NodeSelf) {

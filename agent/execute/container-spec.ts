@@ -11,7 +11,7 @@ export function containerSpec(
   task: AssignedTask,
   image: Image,
   attachment: Attachment,
-  { files }: Pick<ContainerSpec, 'files'>,
+  { files, mounts }: Pick<ContainerSpec, 'files' | 'mounts'>,
 ): ContainerSpec {
   const template = task.template;
   return {
@@ -27,6 +27,7 @@ export function containerSpec(
     limits: template.limits,
     networkNamespace: attachment.namespace,
     files,
+    mounts,
   };
 }
 

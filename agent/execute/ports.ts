@@ -22,17 +22,18 @@ export interface TaskFiles {
   list(): Promise<readonly string[]>;
 }
 
-/** What a container finds besides its image: configs and secrets. */
+/** What a container finds besides its image: volumes, folders of the node, memory, configs and secrets. */
 export interface TaskMounts {
   /**
    * Makes what is missing and says what the container is to get. While the controller can't be asked for a secret it waits.
+   * `settle` is to be called once the container is made, or is not going to be; it never fails.
    * @throws FrotaError, `cancelled` when `signal` aborts.
    */
   prepare(
     task: AssignedTask,
     image: Image,
     options: { readonly signal: AbortSignal; readonly onWait: (reason: string) => void },
-  ): Promise<Pick<ContainerSpec, 'files'>>;
+  ): Promise<Pick<ContainerSpec, 'files' | 'mounts'> & { readonly settle: () => Promise<void> }>;
   /** What is the task's alone goes. No error if there is nothing. */
   remove(taskId: string): Promise<void>;
   /** Ids of tasks of which something is there. */

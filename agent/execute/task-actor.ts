@@ -11,8 +11,8 @@ import type { LocalTask, ObservedContainer, Step, TaskEnd } from '../reconcile/t
 import type { Image } from '../images/images.ts';
 import type { Attachment } from '../network/network.ts';
 import type { Container, ContainerExit } from '../runtime/runtime.ts';
-import { containerSpec } from './container-spec.ts';
 import { Doorbell } from './doorbell.ts';
+import { makeContainer } from './make-container.ts';
 import { endFields, initialStatus, observedContainer, orAborted } from './observed.ts';
 import type { ActorPorts, TaskRecord } from './ports.ts';
 import { pullImage } from './pull-image.ts';
@@ -218,14 +218,6 @@ export class TaskActor {
     const attachment = await this.#attach();
     this.#attachment = attachment;
     const image = this.#image ?? (await this.#ensureImage());
-    const files = await this.#ports.files.prepare(task, attachment);
-    const mounts = await this.#ports.mounts.prepare(task, image, {
-      signal: this.#signal(),
-      onWait: (reason) => {
-        this.#report('preparing', { reason });
-      },
-    });
-    const spec = containerSpec(task, image, attachment, { files: [...files, ...mounts.files] });
     const { stopSignal, healthCheck, shell } = image.config;
     const check = containerCheck(task.template.healthCheck, healthCheck, shell);
     await this.#record.save({
@@ -233,7 +225,10 @@ export class TaskActor {
       ...(stopSignal === undefined ? {} : { stopSignal }),
       ...(check === undefined ? {} : { check }),
     });
-    await this.#ports.runtime.create(spec, this.#signal());
+    const onWait = (reason: string): void => {
+      this.#report('preparing', { reason });
+    };
+    await makeContainer(this.#ports, { task, image, attachment }, { signal: this.#signal(), onWait });
     this.#container = { kind: 'created' };
     this.#report('ready', {});
   }

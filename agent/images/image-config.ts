@@ -21,6 +21,7 @@ export function parseImageConfig(bytes: Uint8Array, where: string): ImageDescrip
   const variant = text(json.variant, `${where}: variant`);
   const stopSignal = text(config.StopSignal, `${where}: StopSignal`);
   const shell = texts(config.Shell, `${where}: Shell`);
+  const volumes = volumesOf(config.Volumes, `${where}: Volumes`);
   const healthCheck = healthCheckOf(config.Healthcheck, `${where}: Healthcheck`);
   return {
     config: {
@@ -32,6 +33,7 @@ export function parseImageConfig(bytes: Uint8Array, where: string): ImageDescrip
       ...(stopSignal === '' ? {} : { stopSignal }),
       ...(healthCheck === undefined ? {} : { healthCheck }),
       ...(shell.length === 0 ? {} : { shell }),
+      ...(volumes.length === 0 ? {} : { volumes }),
     },
     platform: {
       os: text(json.os, `${where}: os`),
@@ -42,6 +44,14 @@ export function parseImageConfig(bytes: Uint8Array, where: string): ImageDescrip
       checkDigest(id, `${where}: rootfs.diff_ids`),
     ),
   };
+}
+
+/** A set of paths, written as an object with empty values. */
+function volumesOf(value: unknown, where: string): readonly string[] {
+  const paths = Object.keys(objectOrEmpty(value, where)).sort();
+  const wrong = paths.find((path) => !/^\/+[^/]/.test(path) || path.includes('\0') || path.split('/').includes('..'));
+  if (wrong === undefined) return paths;
+  throw new FrotaError('corrupt', `${where} has ${JSON.stringify(wrong.slice(0, 80))}, which is no absolute path`);
 }
 
 const nanosecondsPerMs = 1e6;

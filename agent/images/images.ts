@@ -15,6 +15,8 @@ export interface ImageConfig {
   readonly healthCheck?: HealthCheck;
   /** What runs a `CMD-SHELL` test; absent: `/bin/sh -c`. Docker's addition, too. */
   readonly shell?: readonly string[];
+  /** Absolute paths that are to be volumes wherever the image runs. */
+  readonly volumes?: readonly string[];
 }
 
 export interface Image {

@@ -21,9 +21,28 @@ export interface ContainerSpec {
   readonly limits: ResourceLimits;
   /** Path of a network namespace made by `agent/network`. */
   readonly networkNamespace: string;
-  /** Host files bound read-only over files of the container: `/etc/hosts`, `/etc/resolv.conf`, `/etc/hostname`. */
+  /** Host files bound read-only over files of the container: `/etc/hosts`, `/etc/resolv.conf`, `/etc/hostname`, configs and secrets. */
   readonly files: readonly { readonly source: string; readonly target: string }[];
+  /** Each in a place of its own, which is made where the image lacks it; symlinks of the image never lead out of it. */
+  readonly mounts: readonly ContainerMount[];
 }
+
+/** A folder (or, with `bind`, a file) that a container finds besides its image. */
+export type ContainerMount =
+  | {
+      readonly kind: 'bind';
+      /** Path on this host; what is mounted below it comes along. */
+      readonly source: string;
+      readonly target: string;
+      readonly readOnly: boolean;
+    }
+  | {
+      readonly kind: 'tmpfs';
+      readonly target: string;
+      readonly readOnly: boolean;
+      readonly sizeBytes?: number;
+      readonly mode: number;
+    };
 
 /** How a container ended. */
 export interface ContainerExit {

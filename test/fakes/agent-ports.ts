@@ -168,7 +168,7 @@ export function fakeHost(): FakeHost {
       mounts: {
         prepare: async (_task, _image, { signal, onWait }) => {
           await host.mountGate?.(onWait, signal);
-          return { files: [] };
+          return { files: [], mounts: [], settle: () => Promise.resolve() };
         },
         remove: (taskId) => attempt(() => void host.mounted.delete(taskId)),
         list: () => Promise.resolve([...host.mounted]),

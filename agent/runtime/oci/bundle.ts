@@ -4,7 +4,8 @@ import { FrotaError } from '../../../proto/base/errors.ts';
 import type { ResourceLimits } from '../../../proto/domain/resources.ts';
 import type { ContainerSpec } from '../runtime.ts';
 import type { ContainerUser } from './container-user.ts';
-import type { OciMount, OciSpec } from './oci-spec.ts';
+import { containerMounts } from './container-mounts.ts';
+import type { OciSpec } from './oci-spec.ts';
 import { defaultSeccomp } from './seccomp.ts';
 
 /** What of the host shapes a bundle. */
@@ -29,7 +30,6 @@ export interface BundleInput {
 }
 
 const defaultPath = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
-const shmBytes = 64 * 1024 * 1024;
 /** systemd's and containerd's hard limit; more makes programs that walk all descriptors slow. */
 const wantedNofileHard = 524_288;
 /** Enough for busy servers that never raise it themselves; Docker's old million made some programs crawl. */
@@ -110,7 +110,7 @@ export function buildBundle({ spec, user, rootPath, cgroupsPath, facts }: Bundle
     },
     root: { path: rootPath, readonly: false },
     hostname: spec.hostname,
-    mounts: [...defaultMounts(facts), ...spec.files.map(fileMount)],
+    mounts: containerMounts(spec, facts.cgroupKind),
     annotations: Object.fromEntries(Object.entries(spec.labels).map(([key, value]) => [`${labelPrefix}${key}`, value])),
     linux: {
       cgroupsPath,
@@ -155,27 +155,4 @@ function resources(limits: ResourceLimits, facts: BundleFacts): Omit<OciSpec['li
         }),
     ...(pids === undefined ? {} : { pids: { limit: pids } }),
   };
-}
-
-function defaultMounts(facts: BundleFacts): readonly OciMount[] {
-  const safe = ['nosuid', 'noexec', 'nodev'];
-  const mount = (destination: string, type: string, source: string, options: readonly string[]): OciMount => ({
-    destination,
-    type,
-    source,
-    options,
-  });
-  return [
-    mount('/proc', 'proc', 'proc', safe),
-    mount('/dev', 'tmpfs', 'tmpfs', ['nosuid', 'strictatime', 'mode=755', 'size=65536k']),
-    mount('/dev/pts', 'devpts', 'devpts', ['nosuid', 'noexec', 'newinstance', 'ptmxmode=0666', 'mode=0620', 'gid=5']),
-    mount('/sys', 'sysfs', 'sysfs', [...safe, 'ro']),
-    mount('/sys/fs/cgroup', facts.cgroupKind === 'v2' ? 'cgroup2' : 'cgroup', 'cgroup', [...safe, 'relatime', 'ro']),
-    mount('/dev/mqueue', 'mqueue', 'mqueue', safe),
-    mount('/dev/shm', 'tmpfs', 'shm', [...safe, 'mode=1777', `size=${String(shmBytes)}`]),
-  ];
-}
-
-function fileMount(file: ContainerSpec['files'][number]): OciMount {
-  return { destination: file.target, type: 'bind', source: file.source, options: ['bind', 'ro', 'rprivate'] };
 }

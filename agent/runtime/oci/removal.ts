@@ -8,11 +8,11 @@ import type { Logger } from '../../../proto/base/log.ts';
 import { childCgroups, killCgroup, removeCgroup, type CgroupLayout } from '../../host/cgroups.ts';
 import { isRunning, sendSignal, type ProcessIdentity } from '../../host/processes.ts';
 import { run } from '../../host/programs.ts';
+import { unmountBelow } from '../../host/unmount.ts';
 import { findBundleProcesses } from './conmon.ts';
 import type { ContainerRecord } from './container-record.ts';
 import { isContainerId, type RuntimeFolders } from './folders.ts';
 import type { KeptLogs } from './logs/kept-logs.ts';
-import { unmountBelow } from './overlay.ts';
 
 export interface RemovalContext {
   readonly folders: RuntimeFolders;

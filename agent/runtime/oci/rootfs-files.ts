@@ -1,11 +1,9 @@
 /** Reads files of an image as the container would see them: its symlinks never lead out of its root filesystem. */
 import { constants } from 'node:fs';
-import { lstat, open, readlink, realpath, type FileHandle } from 'node:fs/promises';
-import { join } from 'node:path';
+import { open, readlink, realpath, type FileHandle } from 'node:fs/promises';
 import { FrotaError } from '../../../proto/base/errors.ts';
+import { resolveInRoot } from '../../host/resolve-in-root.ts';
 
-/** As the kernel (path_resolution(7)). */
-const maxSymlinks = 40;
 /** `/etc/passwd` of a big site; a larger one is no list of users. */
 export const maxFileBytes = 1024 * 1024;
 
@@ -44,31 +42,4 @@ async function readHeld(hold: FileHandle, root: string, path: string): Promise<s
   } finally {
     await file.close();
   }
-}
-
-/** The host path of `path` below `root`, every symlink resolved as if `root` were `/`; undefined if it isn't there. */
-export async function resolveInRoot(root: string, path: string): Promise<string | undefined> {
-  let rest = path.split('/');
-  let resolved: string[] = [];
-  let symlinks = 0;
-  for (let part = rest.shift(); part !== undefined; part = rest.shift()) {
-    if (part === '' || part === '.') continue;
-    if (part === '..') {
-      resolved.pop();
-      continue;
-    }
-    const place = join(root, ...resolved, part);
-    const stat = await lstat(place).catch(() => undefined);
-    if (stat === undefined) return undefined;
-    if (!stat.isSymbolicLink()) {
-      resolved.push(part);
-      continue;
-    }
-    symlinks += 1;
-    if (symlinks > maxSymlinks) return undefined;
-    const target = await readlink(place);
-    if (target.startsWith('/')) resolved = [];
-    rest = [...target.split('/'), ...rest];
-  }
-  return join(root, ...resolved);
 }

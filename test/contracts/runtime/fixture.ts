@@ -71,6 +71,7 @@ export async function makeFixture(name: string, more: Partial<OciRuntimeOptions>
       limits: { pids: 64 },
       networkNamespace: `/run/netns/${netns}`,
       files: [],
+      mounts: [],
       ...more,
     }),
     traces: async () => ({

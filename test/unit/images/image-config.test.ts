@@ -30,7 +30,15 @@ test('a health check as Docker writes it: nanoseconds, and 0 for what the Docker
   expect(parse({ config: { Healthcheck: null } }).config.healthCheck).toBeUndefined();
 });
 
+test('volumes are the names of an object with empty values', () => {
+  expect(parse({ config: { Volumes: { '/var/lib/b': {}, '/a': {} } } }).config.volumes).toEqual(['/a', '/var/lib/b']);
+  expect(parse({ config: { Volumes: null } }).config.volumes).toBeUndefined();
+});
+
 test.each([
+  [{ config: { Volumes: { data: {} } } }, 'Volumes has "data", which is no absolute path'],
+  [{ config: { Volumes: { '/a/../..': {} } } }, 'which is no absolute path'],
+  [{ config: { Volumes: { '//': {} } } }, 'which is no absolute path'],
   [{ config: { Healthcheck: { Interval: '30s' } } }, 'Healthcheck.Interval is not a whole number'],
   [{ config: { Healthcheck: { Retries: -1 } } }, 'Healthcheck.Retries is not a whole number'],
   [{ config: { Healthcheck: { Test: 'curl' } } }, 'Healthcheck.Test is not a list'],

@@ -16,6 +16,7 @@ const spec: ContainerSpec = {
   limits: { cpuMillis: 300, memoryBytes: 64 * 1024 * 1024, pids: 64 },
   networkNamespace: '/run/netns/task1',
   files: [{ source: '/data/files/task1/hosts', target: '/etc/hosts' }],
+  mounts: [],
 };
 const user: ContainerUser = { uid: 1000, gid: 1001, additionalGids: [1001, 1002], home: '/home/ana' };
 const facts: BundleFacts = {
@@ -48,6 +49,33 @@ describe('buildBundle', () => {
     expect(types('hybrid')).toEqual(types('v1'));
     const mount = build({}, { cgroupKind: 'hybrid' }).mounts.find((each) => each.destination === '/sys/fs/cgroup');
     expect(mount).toMatchObject({ type: 'cgroup', options: expect.arrayContaining(['ro']) as string[] });
+  });
+
+  it('mounts volumes, memory and files, outer ones first, each in the place of what has its target', () => {
+    const bind = (source: string, target: string, readOnly: boolean) => ({ kind: 'bind' as const, source, target, readOnly }); // prettier-ignore
+    const own = build({
+      mounts: [
+        bind('/v/deep/_data', '/data/deep/', true),
+        bind('/v/data/_data', '//data', false),
+        { kind: 'tmpfs', target: '/dev/shm', readOnly: false, mode: 0o700, sizeBytes: 4096 },
+        { kind: 'tmpfs', target: '/cache', readOnly: true, mode: 0o1777 },
+      ],
+      files: [...spec.files, { source: '/mem/hosts', target: '/etc/./hosts' }, { source: '/mem/t', target: '/run/secrets/t' }], // prettier-ignore
+    }).mounts;
+    const usual = build().mounts.map(({ destination }) => destination);
+    const added = own.filter(({ destination }) => !usual.includes(destination) || destination === '/etc/hosts' || destination === '/dev/shm'); // prettier-ignore
+    const file = ['bind', 'ro', 'rprivate', 'nosuid', 'nodev'];
+    const tmpfs = ['nosuid', 'noexec', 'nodev', 'rprivate'];
+    expect(added).toEqual([
+      { destination: '/data', type: 'bind', source: '/v/data/_data', options: ['rbind', 'rprivate', 'rw'] },
+      { destination: '/cache', type: 'tmpfs', source: 'tmpfs', options: [...tmpfs, 'ro', 'mode=1777'] },
+      { destination: '/etc/hosts', type: 'bind', source: '/mem/hosts', options: file },
+      { destination: '/data/deep', type: 'bind', source: '/v/deep/_data', options: ['rbind', 'rprivate', 'ro'] },
+      { destination: '/dev/shm', type: 'tmpfs', source: 'tmpfs', options: [...tmpfs, 'rw', 'mode=700', 'size=4096'] },
+      { destination: '/run/secrets/t', type: 'bind', source: '/mem/t', options: file },
+    ]);
+    expect(own.filter(({ destination }) => destination === '/dev/shm')).toHaveLength(1);
+    expect(own.slice(0, 6).map(({ destination }) => destination)).toEqual(usual.filter((each) => each !== '/dev/shm').slice(0, 6)); // prettier-ignore
   });
 
   it('sets exactly the limits that were asked for', () => {

@@ -3,7 +3,8 @@ import { mkdirSync, mkdtempSync, rmSync, symlinkSync, truncateSync, writeFileSyn
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { maxFileBytes, readRootfsFile, resolveInRoot } from '../../../agent/runtime/oci/rootfs-files.ts';
+import { resolveInRoot } from '../../../agent/host/resolve-in-root.ts';
+import { maxFileBytes, readRootfsFile } from '../../../agent/runtime/oci/rootfs-files.ts';
 
 let folder: string;
 let root: string;
