@@ -290,7 +290,7 @@ function mountsOf(machine: Machine, life: Life): TaskMounts {
     prepare: (task) =>
       life.call(takes(machine, 'file'), () => {
         if (task.template.files.length > 0) machine.mounts.add(task.id);
-        return { files: [] };
+        return { files: [], mounts: [], settle: () => Promise.resolve() };
       }),
     remove: (taskId) =>
       life.call(takes(machine, 'file'), () => {
