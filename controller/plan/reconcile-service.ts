@@ -101,7 +101,7 @@ function retireUnwell(draft: Draft, { spec }: Declaration, holder: DraftTask): v
   const ending = { ...task, unhealthyAtMs: draft.input.now.wallMs };
   if (!isReplaced(spec.restart, ending, status)) return;
   holder.task = ending;
-  retire(holder, status.reason === undefined ? 'its health check fails' : `unhealthy: ${status.reason}`);
+  retire(holder, status.reason ?? 'unhealthy: its health check fails');
 }
 
 /** It ended by itself, and by its restart policy its slot stays as it is. */

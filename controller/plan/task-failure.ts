@@ -30,7 +30,7 @@ export function whyFailed(
 }
 
 /** What its check said, or that there is nothing of it. */
-const unhealthyText = ({ reason }: TaskStatus): string => (reason === undefined ? 'unhealthy' : `unhealthy: ${reason}`);
+const unhealthyText = ({ reason }: TaskStatus): string => reason ?? 'unhealthy';
 
 /** What it said at its end, for people. */
 export function endText({ exitCode, reason, state }: TaskStatus): string {

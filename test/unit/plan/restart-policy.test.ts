@@ -100,7 +100,7 @@ describe('an unhealthy task', () => {
     with1(restart, {
       tasks: [aTask({ id: 't1', nodeId: 'id-n1', ...over })],
       statuses: [
-        aStatus('t1', state, { health: 'unhealthy', startedAtMs: startMs, reason: 'health check: exit code 1' }),
+        aStatus('t1', state, { health: 'unhealthy', startedAtMs: startMs, reason: 'unhealthy: 3 checks failed' }),
       ],
     });
   const soon = startMs + 3_000;
@@ -120,7 +120,7 @@ describe('an unhealthy task', () => {
         ? expect.objectContaining({
             desired: 'shutdown',
             unhealthyAtMs: soon,
-            desiredReason: 'unhealthy: health check: exit code 1',
+            desiredReason: 'unhealthy: 3 checks failed',
           })
         : undefined,
     );
