@@ -28,6 +28,8 @@ export const zones = ['north', 'south'] as const;
 export interface MachineEvents {
   /** A process was started in a container. */
   readonly started: (machine: Machine, taskId: string) => void;
+  /** A process that runs is being sent its stop signal. */
+  readonly signalled: (machine: Machine, taskId: string) => void;
 }
 
 /** How far this machine's wall clock is from the world's, at the most, ms either way. */
@@ -87,6 +89,11 @@ export class Machine {
     container.generation += 1;
     this.#events.started(this, container.id);
     exitLater(container);
+  }
+
+  /** It is told to end; what comes of that is its program's matter. */
+  signal(container: SimulatedContainer): void {
+    this.#events.signalled(this, container.id);
   }
 
   /** The program ends, or is ended. */

@@ -175,6 +175,7 @@ function runtimeOf(machine: Machine, life: Life, world: PortWorld): Runtime {
       life.call(takes(machine, 'signal'), () => {
         const container = find(id);
         if (container?.state.kind !== 'running') return;
+        if (signal !== 'SIGKILL') machine.signal(container);
         if (signal === 'SIGKILL') exitLater(container, 1, 137);
         else if (container.behaviour !== 'stubborn') {
           exitLater(container, machine.random.between(stopsWithinMs.min, stopsWithinMs.max), 0);

@@ -2,6 +2,7 @@
 import { isEnded, slotName, taskState, taskStateRank } from '../../proto/domain/task.ts';
 import type { Task, TaskState } from '../../proto/domain/task.ts';
 import type { Snapshot } from '../../controller/plan/snapshot.ts';
+import { drainConfirmWithinMs } from '../../controller/dispatch/drains.ts';
 import { parseKey } from '../../controller/store/keys.ts';
 import type { Commit } from './simulated-store.ts';
 
@@ -278,3 +279,27 @@ export const startProperties: readonly Property<Started>[] = [
   startedWherePlaced,
   slotRunsOnce,
 ];
+
+/** A task's process is being sent its stop signal. */
+export interface Signalled {
+  readonly taskId: string;
+  readonly stored: Snapshot;
+  /** Since the store has it as no longer wanted; undefined: it is wanted still, or its record is gone. */
+  readonly unwantedForMs: number | undefined;
+  /** Nodes with power that the leader hears and that lead to it now, by name. */
+  readonly ledToBy: readonly string[];
+}
+
+export const leavesBeforeItStops: Property<Signalled> = {
+  name: 'leaves-before-it-stops',
+  why: 'a task that is told to stop while names and ports still lead to it loses the requests that come meanwhile',
+  check: ({ taskId, stored, unwantedForMs, ledToBy }) => {
+    // Who does not answer is waited for so long and no longer; what was given up with its node is not waited for at all.
+    if (unwantedForMs === undefined || unwantedForMs >= drainConfirmWithinMs || isGivenUp(stored, taskId))
+      return undefined;
+    if (ledToBy.length === 0) return undefined;
+    return `${taskId} is told to stop ${unwantedForMs.toFixed(0)} ms after it was not wanted any more, and ${ledToBy.join(', ')} still lead to it`;
+  },
+};
+
+export const signalProperties: readonly Property<Signalled>[] = [leavesBeforeItStops];

@@ -1,10 +1,8 @@
 /** The whole cluster of one run, and what can be done to it. */
 import type { AgentMessage, ControllerMessage } from '../../proto/codec/dispatch.ts';
-import { agentMessage, controllerMessage } from '../../proto/codec/dispatch.ts';
 import { encodeNode, encodeClusterRecord } from '../../proto/codec/records.ts';
 import { describeError, FrotaError } from '../../proto/base/errors.ts';
 import type { Availability } from '../../proto/domain/node.ts';
-import type { Task } from '../../proto/domain/task.ts';
 import type { DispatchStream } from '../../agent/session/session.ts';
 import { clusterKey, nodeKey } from '../../controller/store/keys.ts';
 import { startMs, MiB } from '../builders/domain.ts';
@@ -14,17 +12,16 @@ import { clusterSettings, Controller } from './controller.ts';
 import type { AgentStream } from './controller.ts';
 import type { Life } from './life.ts';
 import { Machine } from './machine.ts';
+import { downCodec, upCodec } from './messages.ts';
 import { fairWeather, Network } from './network.ts';
 import { People } from './people.ts';
-import { commitProperties, companionsOf, startProperties } from './properties.ts';
 import type { Random } from './random.ts';
 import { fairStore, SimulatedStore } from './simulated-store.ts';
-import type { Commit } from './simulated-store.ts';
 import { Stream } from './stream.ts';
-import type { Codec } from './stream.ts';
 import { Tally } from './tally.ts';
 import type { Trace } from './trace.ts';
 import type { VirtualTime } from './virtual-time.ts';
+import { Witness } from './witness.ts';
 
 /** The first property that did not hold. */
 export interface Violation {
@@ -55,11 +52,7 @@ export class World {
   /** The program of each agent's thread for heartbeats: what it knows of its controller. */
   readonly #heartbeats = new Map<Life, Controller>();
   readonly streams = new Set<AgentStream>();
-  /** Every task that was ever stored, as it last was. */
-  readonly #known = new Map<string, Task>();
-  readonly #companions = new Map<string, readonly string[]>();
-  readonly #starts = new Map<string, number>();
-  readonly #forgetful = new Set<string>();
+  readonly #witness: Witness;
   /** Controllers that are alive: the newest last; it is the one that answers at the cluster's address. */
   controllers: Controller[] = [];
   violation: Violation | undefined;
@@ -77,7 +70,8 @@ export class World {
       tally: this.tally,
       nowMs: () => time.nowMs,
       committed: (commit) => {
-        this.#committed(commit);
+        this.#witness.committed(commit);
+        this.people.look(commit);
       },
       kill: (life) => {
         this.controllers.find((controller) => controller.life === life)?.kill();
@@ -95,6 +89,18 @@ export class World {
         this.fail(property, what);
       },
     });
+    this.#witness = new Witness({
+      time,
+      trace,
+      tally: this.tally,
+      stored: () => this.store.snapshot(),
+      machines: () => this.machines,
+      confirmed: (nodeId) => this.agents.get(nodeId)?.confirmed() === true,
+      liveness: () => this.front()?.liveness.states(),
+      violated: (property, what) => {
+        this.fail(property, what);
+      },
+    });
     this.machines = Array.from({ length: parts.nodes }, (_, index) => {
       const capacity = {
         cpuMillis: random.pick([500, 1_000, 2_000]),
@@ -102,7 +108,10 @@ export class World {
       };
       const events = {
         started: (machine: Machine, taskId: string) => {
-          this.#started(machine, taskId);
+          this.#witness.started(machine, taskId);
+        },
+        signalled: (machine: Machine, taskId: string) => {
+          this.#witness.signalled(machine, taskId);
         },
       };
       return new Machine(index + 1, { time, random: random.fork(), capacity, events });
@@ -261,8 +270,7 @@ export class World {
     machine.cutPower();
     if (!options.forgets) return;
     this.tally.add('journal writes that a disk forgot', machine.disk.loseLastWrites());
-    // It can't know any more what it has started.
-    for (const task of this.#known.values()) if (task.nodeId === machine.nodeId) this.#forgetful.add(task.id);
+    this.#witness.forgot(machine);
   }
 
   restorePower(machine: Machine): void {
@@ -367,73 +375,8 @@ export class World {
       return undefined;
     });
   }
-
-  // What the properties are told
-
-  #committed(commit: Commit): void {
-    for (const change of commit.batch.changes) {
-      this.trace.note(
-        'store',
-        `${String(commit.batch.revision)} ${change.kind} ${change.kind === 'put' ? change.entry.key : change.key}`,
-      );
-    }
-    for (const [id, { value }] of commit.after.tasks) this.#known.set(id, value);
-    for (const [id, others] of companionsOf(commit)) this.#companions.set(id, others);
-    for (const property of commitProperties) {
-      const what = property.check(commit);
-      if (what !== undefined) this.fail(property, what);
-    }
-    this.people.look(commit);
-  }
-
-  #started(machine: Machine, taskId: string): void {
-    this.trace.note(machine.name, `started ${taskId}`);
-    const earlierStarts = this.#forgetful.has(taskId) ? 0 : (this.#starts.get(taskId) ?? 0);
-    this.#starts.set(taskId, (this.#starts.get(taskId) ?? 0) + 1);
-    this.tally.add('containers started');
-    const running = this.machines.flatMap(({ containers }) =>
-      [...containers.values()].flatMap(({ id, state }) => (state.kind === 'running' ? [id] : [])),
-    );
-    const started = {
-      taskId,
-      nodeId: machine.nodeId,
-      stored: this.store.snapshot(),
-      confirmed: this.agents.get(machine.nodeId)?.confirmed() === true,
-      earlierStarts,
-      running,
-      known: this.#known,
-      companions: this.#companions,
-    };
-    for (const property of startProperties) {
-      const what = property.check(started);
-      if (what !== undefined) this.fail(property, what);
-    }
-  }
 }
 
 function nodeRecord({ nodeId, name, subnet, zone }: Machine, availability: Availability): Uint8Array {
   return encodeNode({ id: nodeId, name, availability, subnet, joinedAtMs: epochMs, labels: { zone } });
 }
-
-const upCodec: Codec<AgentMessage> = {
-  ...agentMessage,
-  tell: (message) => {
-    switch (message.kind) {
-      case 'hello':
-        return `hello, holds ${String(message.held.length)}`;
-      case 'statuses':
-        return `statuses ${String(message.sequence)} ${message.reports.map(({ taskId, state }) => `${taskId}:${state}`).join(' ')}`;
-      case 'applied':
-        return `applied ${message.units.map(({ key, revision }) => `${key} ${revision}`).join(' ')}`;
-    }
-  },
-};
-
-const downCodec: Codec<ControllerMessage> = {
-  ...controllerMessage,
-  tell: (message) => {
-    if (message.kind === 'unit') return `unit ${message.key} ${message.unit.revision}`;
-    if (message.kind === 'welcome') return `welcome, epoch ${String(message.epoch)}`;
-    return message.kind === 'removed' ? `removed ${message.key}` : message.kind;
-  },
-};

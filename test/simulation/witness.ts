@@ -1,0 +1,121 @@
+/** Sees all that happens, remembers what the properties need to know of the past, and asks them. */
+import type { Snapshot } from '../../controller/plan/snapshot.ts';
+import type { NodeLiveness } from '../../proto/domain/node.ts';
+import { serviceId } from '../../proto/domain/service.ts';
+import type { Task } from '../../proto/domain/task.ts';
+import type { Machine } from './machine.ts';
+import { commitProperties, companionsOf, isWanted, signalProperties, startProperties } from './properties.ts';
+import type { Commit } from './simulated-store.ts';
+import type { Tally } from './tally.ts';
+import type { Trace } from './trace.ts';
+import type { VirtualTime } from './virtual-time.ts';
+
+export interface WitnessParts {
+  readonly time: VirtualTime;
+  readonly trace: Trace;
+  readonly tally: Tally;
+  readonly stored: () => Snapshot;
+  readonly machines: () => readonly Machine[];
+  /** Whether a controller has told the running agent of a node all that it is to have. */
+  readonly confirmed: (nodeId: string) => boolean;
+  /** As the leader has it; undefined while there is none. */
+  readonly liveness: () => ReadonlyMap<string, NodeLiveness> | undefined;
+  readonly violated: (property: { readonly name: string; readonly why: string }, what: string) => void;
+}
+
+export class Witness {
+  readonly #parts: WitnessParts;
+  /** Every task that was ever stored, as it last was. */
+  readonly #known = new Map<string, Task>();
+  /** By task: when the store first had it as no longer wanted. */
+  readonly #unwantedAtMs = new Map<string, number>();
+  readonly #companions = new Map<string, readonly string[]>();
+  readonly #starts = new Map<string, number>();
+  readonly #forgetful = new Set<string>();
+
+  constructor(parts: WitnessParts) {
+    this.#parts = parts;
+  }
+
+  /** A disk has lost what it promised to keep: its node can't know any more what it has started. */
+  forgot({ nodeId }: Machine): void {
+    for (const task of this.#known.values()) if (task.nodeId === nodeId) this.#forgetful.add(task.id);
+  }
+
+  committed(commit: Commit): void {
+    for (const change of commit.batch.changes) {
+      this.#parts.trace.note(
+        'store',
+        `${String(commit.batch.revision)} ${change.kind} ${change.kind === 'put' ? change.entry.key : change.key}`,
+      );
+    }
+    for (const [id, { value }] of commit.after.tasks) {
+      this.#known.set(id, value);
+      if (value.desired !== 'running' && !this.#unwantedAtMs.has(id))
+        this.#unwantedAtMs.set(id, this.#parts.time.nowMs);
+    }
+    for (const [id, others] of companionsOf(commit)) this.#companions.set(id, others);
+    for (const property of commitProperties) {
+      const what = property.check(commit);
+      if (what !== undefined) this.#parts.violated(property, what);
+    }
+  }
+
+  started(machine: Machine, taskId: string): void {
+    this.#parts.trace.note(machine.name, `started ${taskId}`);
+    const earlierStarts = this.#forgetful.has(taskId) ? 0 : (this.#starts.get(taskId) ?? 0);
+    this.#starts.set(taskId, (this.#starts.get(taskId) ?? 0) + 1);
+    this.#parts.tally.add('containers started');
+    const running = this.#parts
+      .machines()
+      .flatMap(({ containers }) =>
+        [...containers.values()].flatMap(({ id, state }) => (state.kind === 'running' ? [id] : [])),
+      );
+    const started = {
+      taskId,
+      nodeId: machine.nodeId,
+      stored: this.#parts.stored(),
+      confirmed: this.#parts.confirmed(machine.nodeId),
+      earlierStarts,
+      running,
+      known: this.#known,
+      companions: this.#companions,
+    };
+    for (const property of startProperties) {
+      const what = property.check(started);
+      if (what !== undefined) this.#parts.violated(property, what);
+    }
+  }
+
+  signalled(machine: Machine, taskId: string): void {
+    this.#parts.trace.note(machine.name, `signals ${taskId}`);
+    this.#parts.tally.add('containers told to stop');
+    const task = this.#known.get(taskId);
+    if (task === undefined) return;
+    const stored = this.#parts.stored();
+    const sinceMs = this.#unwantedAtMs.get(taskId);
+    const id = serviceId(task.stack, task.service);
+    const published = (stored.services.get(id)?.value.ports.length ?? 0) > 0;
+    const heard = this.#parts.liveness();
+    const leading = this.#parts.machines().filter(({ nodeId, powered, appliedNetwork }) => {
+      if (!powered || heard?.get(nodeId)?.state !== 'ready') return false;
+      const uses =
+        published ||
+        [...stored.tasks.values()].some(
+          ({ value }) => value.stack === task.stack && value.nodeId === nodeId && isWanted(stored, value),
+        );
+      const unit = appliedNetwork?.services.find((one) => serviceId(one.stack, one.name) === id);
+      return uses && unit?.endpoints.some((endpoint) => endpoint.taskId === taskId) === true;
+    });
+    const signalled = {
+      taskId,
+      stored,
+      unwantedForMs: sinceMs === undefined ? undefined : this.#parts.time.nowMs - sinceMs,
+      ledToBy: leading.map(({ name }) => name),
+    };
+    for (const property of signalProperties) {
+      const what = property.check(signalled);
+      if (what !== undefined) this.#parts.violated(property, what);
+    }
+  }
+}
