@@ -1,7 +1,10 @@
 /** The command line of `frota controller`. */
 import { Command, InvalidArgumentError } from 'commander';
 import { isIP } from 'node:net';
+import { FrotaError } from '../proto/base/errors.ts';
 import { overlaps, parseCidr, nodeSubnetPrefix } from './network/subnets.ts';
+import { parseEndpoints } from './store/etcd/endpoints.ts';
+import type { EtcdEndpoints } from './store/etcd/endpoints.ts';
 
 export interface ControllerOptions {
   readonly data: string;
@@ -16,6 +19,12 @@ export interface ControllerOptions {
   readonly insecureRegistry: readonly string[];
   /** Absent: the systemd credential `frota-key`, else `secrets.key` in the data folder. */
   readonly keyFile?: string;
+  /** Absent: the embedded store, in `data`. */
+  readonly store?: EtcdEndpoints;
+  /** Paths of PEM files; `storeCa` exactly with secure endpoints, the other two together. */
+  readonly storeCa?: string;
+  readonly storeCert?: string;
+  readonly storeKey?: string;
   readonly logLevel: string;
 }
 
@@ -34,6 +43,14 @@ const pool = (text: string): string => {
     return text;
   } catch (error) {
     throw new InvalidArgumentError(error instanceof Error ? error.message : String(error));
+  }
+};
+
+const endpoints = (text: string): EtcdEndpoints => {
+  try {
+    return parseEndpoints(text);
+  } catch (error) {
+    throw new InvalidArgumentError(`${FrotaError.from(error).message}.`);
   }
 };
 
@@ -63,6 +80,14 @@ export function controllerCommand(version: string, act: (options: ControllerOpti
       '--key-file <file>',
       'key that secrets are sealed with in the store (default: the systemd credential frota-key, else DATA/secrets.key, made at the first start)',
     )
+    .option(
+      '--store <url>',
+      'etcd://HOST:PORT[,HOST:PORT], etcds:// for TLS; default: a file in the data folder',
+      endpoints,
+    )
+    .option('--store-ca <file>', 'certificates (PEM) of the authority that signed those of etcd; with etcds://')
+    .option('--store-cert <file>', 'certificate (PEM) with which this controller shows itself to etcd')
+    .option('--store-key <file>', 'the key (PEM) of --store-cert')
     .option('--log-level <level>', 'debug, info, warn or error', 'info')
     .addHelpText(
       'after',
@@ -70,6 +95,7 @@ export function controllerCommand(version: string, act: (options: ControllerOpti
 Examples:
   frota controller                                  listen on every address of this machine
   frota controller --advertise 10.0.0.5             name the address that nodes are to use
+  frota controller --store etcd://10.0.0.7:2379     keep the records in etcd (see docs/operations.md)
   frota cluster token --context admin               what a new machine joins with`,
     );
   return command.action((given: ControllerOptions) => {
@@ -78,6 +104,19 @@ Examples:
         `error: --container-pool ${given.containerPool} and --vip-pool ${given.vipPool} overlap; give two separate networks`,
       );
     }
+    const problem = storeProblem(given);
+    if (problem !== undefined) command.error(`error: ${problem}`);
     return act(given);
   });
+}
+
+function storeProblem({ store, storeCa, storeCert, storeKey }: ControllerOptions): string | undefined {
+  if ((storeCert === undefined) !== (storeKey === undefined)) return '--store-cert and --store-key go together';
+  if (store?.secure === true) {
+    return storeCa === undefined
+      ? 'etcds:// needs --store-ca, the authority that signed the certificate of etcd'
+      : undefined;
+  }
+  const given = [storeCa, storeCert].some((path) => path !== undefined);
+  return given ? '--store-ca, --store-cert and --store-key need --store etcds://…' : undefined;
 }

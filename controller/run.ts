@@ -27,6 +27,7 @@ import type { LivenessJudge } from './liveness/liveness-judge.ts';
 import { defaultLivenessSettings } from './liveness/settings.ts';
 import { startControlLoop } from './loop/control-loop.ts';
 import type { ControlLoop } from './loop/control-loop.ts';
+import { openStore } from './open-store.ts';
 import type { ControllerOptions } from './options.ts';
 import { plan } from './plan/plan.ts';
 import type { Plan } from './plan/snapshot.ts';
@@ -43,7 +44,6 @@ import { addDispatch } from './serve-dispatch.ts';
 import { takeLeadership } from './store/cluster-record.ts';
 import type { Leadership } from './store/cluster-record.ts';
 import { contentTransactions, readContent } from './store/contents.ts';
-import { openEmbeddedStore } from './store/embedded/embedded-store.ts';
 import { startHistory } from './start-history.ts';
 import { startMirror } from './store/mirror.ts';
 import type { Mirror } from './store/mirror.ts';
@@ -106,7 +106,7 @@ async function startCore(
   stops: (() => Promise<void> | void)[],
 ): Promise<Core> {
   const authority = await loadOrCreateAuthority(join(options.data, 'authority'), clock.now().wallMs);
-  const store = openEmbeddedStore(join(options.data, 'store'));
+  const store = await openStore(options, logger);
   stops.push(() => store.close());
   const sealer = await openSealer(options, store, logger);
   const leadership = await takeLeadership(store, {
