@@ -1,12 +1,13 @@
-import { spawn, spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { build } from 'esbuild';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { openEmbeddedStore } from '../../../controller/store/embedded/embedded-store.ts';
+import type { Entry } from '../../../controller/store/store.ts';
 import { FrotaError } from '../../../proto/base/errors.ts';
-import { collect, describeStore, only, put, remove, valueText } from './store-contract.ts';
+import { sha256 } from '../../builders/domain.ts';
+import { collect, describeStore, only, put, remove } from './store-contract.ts';
 
 const newFolder = (): string => mkdtempSync(join(tmpdir(), 'ft-store-'));
 let contractFolders: string[] = [];
@@ -25,6 +26,12 @@ describeStore({
   },
   rounds: 25,
 });
+
+/** Large values are compared by their digests: element by element takes minutes. */
+const digests = (entries: readonly Entry[]): readonly string[] =>
+  entries.map(
+    ({ key, value, modRevision }) => `${key} ${String(modRevision)} ${sha256(Buffer.from(value).toString('latin1'))}`,
+  );
 
 describe('embedded store on disk', () => {
   let folder = '';
@@ -94,13 +101,20 @@ describe('embedded store on disk', () => {
     expect(openCode()).toBe('opened');
   });
 
-  it.skipIf(process.getuid?.() !== 0)(
-    'says that the disk is full, writes nothing, and goes on when there is room',
-    async () => {
+  /** ext4 finds out at other moments than memory: it allocates late, keeps a journal, and holds blocks back. */
+  const mounts: Readonly<Record<string, (mounted: string) => string>> = {
+    tmpfs: (mounted) => `mount -t tmpfs -o size=3m ft-store ${mounted}`,
+    'ext4 in a loop file': (mounted) =>
+      `truncate -s 8M ${mounted}.img && mkfs.ext4 -q ${mounted}.img && mount -o loop ${mounted}.img ${mounted}`,
+  };
+  it.skipIf(process.getuid?.() !== 0).each(Object.keys(mounts))(
+    'says that the disk is full, writes nothing, and goes on when there is room: %s',
+    async (filesystem) => {
       const mounted = join(folder, 'small');
       mkdirSync(mounted);
-      expect(spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=3m', 'ft-store', mounted]).status).toBe(0);
-      const store = openEmbeddedStore(mounted);
+      const made = spawnSync('sh', ['-c', mounts[filesystem]?.(mounted) ?? ''], { encoding: 'utf8' });
+      expect(made.status, made.stderr).toBe(0);
+      let store = openEmbeddedStore(mounted);
       try {
         await store.commit([only(put('kept', '1'))]);
         const large = 'x'.repeat(1_000_000);
@@ -122,6 +136,10 @@ describe('embedded store on disk', () => {
           ...Array.from({ length: written - 1 }, (_, n) => `large${String(n)}`),
           'small',
         ]);
+        // What was there before it was full is there after a restart, too.
+        await store.close();
+        store = openEmbeddedStore(mounted);
+        expect(digests((await store.range('')).entries)).toEqual(digests(entries));
         await store.commit([only(remove('large0'))]);
         // LMDB reuses pages only once no reader and neither of its two last states can need them.
         for (let n = 0; n < 3; n += 1) await store.commit([only(put('small', `after ${String(n)}`))]);
@@ -132,71 +150,4 @@ describe('embedded store on disk', () => {
       }
     },
   );
-
-  it('loses nothing acknowledged and tears nothing under SIGKILL', { timeout: 60_000 }, async () => {
-    const script = join(import.meta.dirname, `.writer-${String(process.pid)}.mjs`);
-    await build({
-      entryPoints: [join(import.meta.dirname, 'writer.ts')],
-      outfile: script,
-      bundle: true,
-      platform: 'node',
-      format: 'esm',
-      packages: 'external',
-      logLevel: 'error',
-    });
-    try {
-      let start = 0;
-      for (let round = 0; round < 5; round += 1) {
-        const acknowledged = await killWhileWriting(script, folder, start, 80 + round * 60);
-        const store = openEmbeddedStore(folder);
-        const entries = new Map((await store.range('')).entries.map(({ key, value }) => [key, valueText(value)]));
-        await store.close();
-        for (let writer = 0; writer < 4; writer += 1) {
-          const left = entries.get(`left/${String(writer)}`);
-          expect(left).toBeDefined();
-          expect(entries.get(`right/${String(writer)}`)).toBe(left);
-          const [id, n] = (left ?? '').replace(/\.+$/, '').split(':');
-          expect(Number(id)).toBe(writer);
-          // The last one may have been written without having been acknowledged.
-          const known = acknowledged.get(writer) ?? start;
-          expect(Number(n)).toBeGreaterThanOrEqual(known);
-          expect(Number(n)).toBeLessThanOrEqual(known + 1);
-          expect(entries.get(`log/${String(writer)}/${String(Number(n) % 50)}`)).toBe(left);
-          start = Math.max(start, Number(n) + 1);
-        }
-      }
-      expect(readdirSync(folder).sort()).toEqual(['store.lmdb', 'store.lmdb-lock', 'store.lock']);
-    } finally {
-      rmSync(script, { force: true });
-    }
-    expect(existsSync(script)).toBe(false);
-  });
 });
-
-/** @returns by writer, the last number it was told to be durable. */
-function killWhileWriting(
-  script: string,
-  folder: string,
-  start: number,
-  afterMs: number,
-): Promise<Map<number, number>> {
-  return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [script, folder, String(start)], { stdio: ['ignore', 'pipe', 'inherit'] });
-    let output = '';
-    let timer: NodeJS.Timeout | undefined;
-    child.stdout.on('data', (chunk: Buffer) => {
-      output += chunk.toString();
-      timer ??= setTimeout(() => child.kill('SIGKILL'), afterMs);
-    });
-    child.on('error', reject);
-    child.on('close', (_code, signal) => {
-      if (signal !== 'SIGKILL') reject(new Error(`the writer ended by itself: ${output.slice(-200)}`));
-      const last = new Map<number, number>();
-      for (const line of output.slice(0, output.lastIndexOf('\n')).split('\n')) {
-        const [writer, n] = line.split(':');
-        last.set(Number(writer), Number(n));
-      }
-      resolve(last);
-    });
-  });
-}

@@ -1,10 +1,14 @@
 /** The store on a real etcd: the contract, then what only etcd can do to a store. */
 import { once } from 'node:events';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Etcd3 } from 'etcd3';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { loadOrCreateAuthority } from '../../../controller/security/authority.ts';
 import { takeLeadership } from '../../../controller/store/cluster-record.ts';
 import { commitChanges } from '../../../controller/store/commit.ts';
 import { openEtcdStore } from '../../../controller/store/etcd/etcd-store.ts';
@@ -18,6 +22,8 @@ import type { Etcd } from '../../builders/etcd.ts';
 import { collect, describeStore, only, put, remove, valueText } from './store-contract.ts';
 
 const logger = silentLogger;
+/** Several starts of etcd, waits of 5 s for one that hangs; and the machine is shared. */
+const timeoutMs = 180_000;
 let etcd: Etcd;
 let opened: Store[] = [];
 let prefixes = 0;
@@ -102,7 +108,7 @@ describe('store on etcd', () => {
     expect(refused).toEqual({ kind: 'conflict', keys: compares.map((compare) => compare.key) });
   });
 
-  it('reads and catches up with more than fits one message', { timeout: 60_000 }, async () => {
+  it('reads and catches up with more than fits one message', { timeout: timeoutMs }, async () => {
     const store = await open();
     const { revision } = await store.range('');
     const count = 1_200;
@@ -115,7 +121,7 @@ describe('store on etcd', () => {
     expect(seen).toBe(count);
   });
 
-  it('ends a watch that stops reading and is compacted, when it reads on', { timeout: 60_000 }, async () => {
+  it('ends a watch that stops reading and is compacted, when it reads on', { timeout: timeoutMs }, async () => {
     const store = await open();
     const { revision } = await store.range('');
     const watch = store.watch('', revision, new AbortController().signal)[Symbol.asyncIterator]();
@@ -166,7 +172,7 @@ describe('store on an etcd in trouble', () => {
     return own;
   }
 
-  it('resumes watches where they were when etcd is killed and comes back', { timeout: 60_000 }, async () => {
+  it('resumes watches where they were when etcd is killed and comes back', { timeout: timeoutMs }, async () => {
     const [first] = await startOwn(1);
     if (first === undefined) throw new Error('unreachable');
     const store = await open({ endpoints: endpoints(first) });
@@ -198,7 +204,7 @@ describe('store on an etcd in trouble', () => {
     expect(revisions).toEqual([...new Set(revisions)].sort((a, b) => a - b));
   });
 
-  it('goes on when any member of three is lost', { timeout: 60_000 }, async () => {
+  it('goes on when any member of three is lost', { timeout: timeoutMs }, async () => {
     const members = await startOwn(3);
     const store = await open({ endpoints: endpoints(...members) });
     const { revision } = await store.range('');
@@ -231,25 +237,29 @@ describe('store on an etcd in trouble', () => {
     expect((await store.range('')).entries).toHaveLength(30);
   });
 
-  it('does not wait for ever for an etcd that hangs, nor for one without a quorum', { timeout: 60_000 }, async () => {
-    const [first, second, third] = await startOwn(3);
-    if (first === undefined || second === undefined || third === undefined) throw new Error('unreachable');
-    const alone = await open({ endpoints: endpoints(first) });
-    process.kill(first.pid(), 'SIGSTOP');
-    const startedMs = performance.now();
-    const hung = await failure(alone.commit([only(put('a', '1'))]));
-    expect(hung.code).toBe('unavailable');
-    expect(performance.now() - startedMs).toBeLessThan(8_000);
-    process.kill(first.pid(), 'SIGCONT');
-    expect((await alone.range('')).entries.length).toBeLessThanOrEqual(1);
-    await second.kill();
-    await third.kill();
-    const minority = await failure(alone.range(''));
-    expect(minority.code).toBe('unavailable');
-    expect(minority.message).toContain(first.address);
-  });
+  it(
+    'does not wait for ever for an etcd that hangs, nor for one without a quorum',
+    { timeout: timeoutMs },
+    async () => {
+      const [first, second, third] = await startOwn(3);
+      if (first === undefined || second === undefined || third === undefined) throw new Error('unreachable');
+      const alone = await open({ endpoints: endpoints(first) });
+      process.kill(first.pid(), 'SIGSTOP');
+      const startedMs = performance.now();
+      const hung = await failure(alone.commit([only(put('a', '1'))]));
+      expect(hung.code).toBe('unavailable');
+      expect(performance.now() - startedMs).toBeLessThan(8_000);
+      process.kill(first.pid(), 'SIGCONT');
+      expect((await alone.range('')).entries.length).toBeLessThanOrEqual(1);
+      await second.kill();
+      await third.kill();
+      const minority = await failure(alone.range(''));
+      expect(minority.code).toBe('unavailable');
+      expect(minority.message).toContain(first.address);
+    },
+  );
 
-  it('says that etcd is full, and goes on when there is room', { timeout: 60_000 }, async () => {
+  it('says that etcd is full, and goes on when there is room', { timeout: timeoutMs }, async () => {
     const [first] = await startOwn(1, ['--quota-backend-bytes', String(8 * 1024 * 1024)]);
     if (first === undefined) throw new Error('unreachable');
     const store = await open({ endpoints: endpoints(first) });
@@ -274,7 +284,7 @@ describe('store on an etcd in trouble', () => {
     await store.commit([only(put('again', '1'))]);
   });
 
-  it('tells a reader to read again when etcd has gone back to an older state', { timeout: 60_000 }, async () => {
+  it('tells a reader to read again when etcd has gone back to an older state', { timeout: timeoutMs }, async () => {
     const [first] = await startOwn(1);
     if (first === undefined) throw new Error('unreachable');
     const store = await open({ endpoints: endpoints(first), prefix: '/back/' });
@@ -282,29 +292,77 @@ describe('store on an etcd in trouble', () => {
     const watching = failure(collect(store, '', (await store.range('')).revision, () => true));
     await sleep(100);
     await first.kill();
-    const { rm } = await import('node:fs/promises');
     await rm(`${first.folder}/data`, { recursive: true });
     await first.start();
     expect((await watching).code).toBe('conflict');
     expect((await store.range('')).entries).toEqual([]);
   });
 
-  it('says what is wrong with an address, and what to do; one member that answers is enough', async () => {
-    const server = createServer((socket) => socket.end('HTTP/1.1 400 Bad Request\r\n\r\n'));
-    server.listen(0, '127.0.0.1');
-    await once(server, 'listening');
-    const foreign = `127.0.0.1:${String((server.address() as AddressInfo).port)}`;
-    const openAt = (...addresses: string[]): Promise<Store> => open({ endpoints: { secure: false, addresses } });
+  it(
+    'says what is wrong with an address, and what to do; one member that answers is enough',
+    { timeout: timeoutMs },
+    async () => {
+      const server = createServer((socket) => socket.end('HTTP/1.1 400 Bad Request\r\n\r\n'));
+      server.listen(0, '127.0.0.1');
+      await once(server, 'listening');
+      const foreign = `127.0.0.1:${String((server.address() as AddressInfo).port)}`;
+      const openAt = (...addresses: string[]): Promise<Store> => open({ endpoints: { secure: false, addresses } });
+      const errors = await Promise.all(
+        [['127.0.0.1:1', '127.0.0.1:2'], [foreign]].map((addresses) => failure(openAt(...addresses))),
+      );
+      for (const error of errors) expect(error.code).toBe('unavailable');
+      for (const part of ['127.0.0.1:1', '127.0.0.1:2', 'ECONNREFUSED', '--listen-client-urls'])
+        expect(errors[0]?.message).toContain(part);
+      expect(errors[1]?.message).toContain(foreign);
+      const oneWorks = await openAt(foreign, '127.0.0.1:1', etcd.address);
+      await oneWorks.commit([only(put('a', 'fine'))]);
+      expect(valueText((await oneWorks.range('')).entries[0]?.value ?? new Uint8Array())).toBe('fine');
+      server.close();
+    },
+  );
+});
+
+describe('store on an etcd with TLS', () => {
+  let folder = '';
+  let secured: Etcd | undefined;
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'ft-etcd-tls-'));
+  });
+  afterAll(async () => {
+    await closeAll();
+    await secured?.stop();
+    await rm(folder, { recursive: true, force: true });
+  });
+
+  it('shows its certificate and checks the other; says so when they do not fit', { timeout: timeoutMs }, async () => {
+    const authority = await loadOrCreateAuthority(folder, Date.now());
+    const stranger = await loadOrCreateAuthority(join(folder, 'other'), Date.now());
+    const server = await authority.issueServer([], Date.now());
+    const person = await authority.issuePerson('frota', 'admin', Date.now());
+    const tls = { ca: join(folder, 'ca'), certificate: join(folder, 'certificate'), key: join(folder, 'key') };
+    await writeFile(tls.ca, authority.certificate);
+    await writeFile(tls.certificate, server.certificate);
+    await writeFile(tls.key, server.key);
+    secured = await startEtcd({ tls });
+    const endpoints = { secure: true, addresses: [secured.address] };
+    const ca = Buffer.from(authority.certificate);
+    const own = { certificate: Buffer.from(person.certificate), key: Buffer.from(person.key) };
+    const store = await open({ endpoints, tls: { ca, ...own } });
+    const { revision } = await store.range('');
+    const watching = collect(store, '', revision, () => true);
+    await store.commit([only(put('a', '1'))]);
+    expect(await watching).toHaveLength(1);
     const errors = await Promise.all(
-      [['127.0.0.1:1', '127.0.0.1:2'], [foreign]].map((addresses) => failure(openAt(...addresses))),
+      [
+        { endpoints, tls: { ca } },
+        { endpoints, tls: { ca: Buffer.from(stranger.certificate), ...own } },
+        { endpoints: { ...endpoints, secure: false } },
+      ].map((options) => failure(open(options))),
     );
-    for (const error of errors) expect(error.code).toBe('unavailable');
-    for (const part of ['127.0.0.1:1', '127.0.0.1:2', 'ECONNREFUSED', '--listen-client-urls'])
-      expect(errors[0]?.message).toContain(part);
-    expect(errors[1]?.message).toContain(foreign);
-    const oneWorks = await openAt(foreign, '127.0.0.1:1', etcd.address);
-    await oneWorks.commit([only(put('a', 'fine'))]);
-    expect(valueText((await oneWorks.range('')).entries[0]?.value ?? new Uint8Array())).toBe('fine');
-    server.close();
+    for (const { code, message } of errors) {
+      expect(code).toBe('unavailable');
+      expect(message).toContain('etcds://');
+    }
+    expect(errors[1]?.message).toContain('certificate');
   });
 });

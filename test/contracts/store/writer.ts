@@ -1,8 +1,13 @@
-/** Child process of the SIGKILL test: writes pairs that belong together and says which are acknowledged. */
+/** Child process of the crash tests: writes triples that belong together and says which are acknowledged. */
 import { openEmbeddedStore } from '../../../controller/store/embedded/embedded-store.ts';
+import { openEtcdStore } from '../../../controller/store/etcd/etcd-store.ts';
+import { silentLogger } from '../../../proto/base/log.ts';
 
-const [folder = '', start = '0'] = process.argv.slice(2);
-const store = openEmbeddedStore(folder);
+const [kind = '', place = '', start = '0'] = process.argv.slice(2);
+const store =
+  kind === 'embedded'
+    ? openEmbeddedStore(place)
+    : await openEtcdStore({ endpoints: { secure: false, addresses: [place] }, logger: silentLogger });
 const writers = Array.from({ length: 4 }, async (_, writer) => {
   for (let n = Number(start); ; n += 1) {
     const value = Buffer.from(`${String(writer)}:${String(n)}`.padEnd(n % 5 === 0 ? 6_000 : 300, '.'));
