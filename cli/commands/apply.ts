@@ -35,13 +35,8 @@ export function registerApply(program: Command, host: Host): void {
       await withControl(host, globals, async (control) => {
         const applied = await control.apply(spec, contents, host.signal);
         if (options.wait === true) {
-          const { waitForStacks } = await import('./wait.ts');
-          // Until the version just accepted is what runs: an earlier one may have converged long ago.
-          const reached = {
-            stack: spec.name,
-            reached: (now: { converged: boolean; version: number }) => now.converged && now.version >= applied.version,
-          };
-          await waitForStacks(host, control, [reached], options.timeout);
+          const { asDeclared, waitForStacks } = await import('./wait.ts');
+          await waitForStacks(host, control, [asDeclared(spec.name, applied.version)], options.timeout);
         }
         await printResult(host, globals, { stack: spec.name, ...applied }, () => appliedText(spec.name, applied));
       });

@@ -17,6 +17,10 @@ import { registerNodeLabel } from './node-label.ts';
 import { registerNodeLs } from './node-ls.ts';
 import { registerPs } from './ps.ts';
 import { registerRm } from './rm.ts';
+import { registerRolloutHistory } from './rollout-history.ts';
+import { registerRolloutRestart } from './rollout-restart.ts';
+import { registerRolloutStatus } from './rollout-status.ts';
+import { registerRolloutUndo } from './rollout-undo.ts';
 import { registerScale } from './scale.ts';
 import { registerSeparatePrograms } from './separate-programs.ts';
 import { ownVersion, registerVersion } from './version.ts';
@@ -53,6 +57,14 @@ export function createProgram(host: Host): Command {
   registerPs(program, host);
   registerScale(program, host);
   registerRm(program, host);
+  const rollout = group(program, 'rollout', 'updates: how far they are, undo, restart', [
+    'rollout status',
+    'rollout undo hello',
+  ]);
+  registerRolloutStatus(rollout, host);
+  registerRolloutHistory(rollout, host);
+  registerRolloutUndo(rollout, host);
+  registerRolloutRestart(rollout, host);
   registerEvents(program, host);
   registerInspect(program, host);
   const node = group(program, 'node', 'nodes of the cluster', ['node ls', 'node drain n2 --wait']);

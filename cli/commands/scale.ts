@@ -67,6 +67,9 @@ function awaitScaled(scaled: readonly Scaled[]): readonly Awaited[] {
   const stacks = [...new Set(scaled.map(({ stack }) => stack))];
   return stacks.map((stack) => ({
     stack,
+    // Its size has nothing to do with how its last update ended.
+    stuck: (progress: StackProgress) =>
+      progress.stuck.filter((one) => one.slot !== null && scaled.some(({ service }) => service === one.service)),
     reached: (progress: StackProgress) =>
       scaled.filter((one) => one.stack === stack).every((one) => hasSize(progress, one)),
   }));

@@ -1,6 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { backoffMs } from '../../proto/base/backoff.ts';
 import { FrotaError } from '../../proto/base/errors.ts';
+import { slotName } from '../../proto/domain/task.ts';
+import type { Stuck } from '../../proto/domain/views.ts';
 import { liveProgress, plainProgress, unsettledProblems } from '../render/progress.ts';
 import type { ProgressView } from '../render/progress.ts';
 import type { Control, StackProgress } from './control.ts';
@@ -10,16 +12,25 @@ import type { Host } from './host.ts';
 export interface Awaited {
   readonly stack: string;
   readonly reached: (progress: StackProgress) => boolean;
+  /** What of it ends the waiting at once: it can't be reached any more. Absent: nothing does. */
+  readonly stuck?: (progress: StackProgress) => readonly Stuck[];
   /** True: the stack is expected to go, so that "not found" is success and not an error. */
   readonly leaving?: boolean;
 }
+
+/** A stack that is to run as it is declared. An earlier version may have converged, or failed, long ago. */
+export const asDeclared = (stack: string, version: number): Awaited => ({
+  stack,
+  reached: (now) => now.converged && now.version >= version,
+  stuck: (now) => (now.version >= version ? now.stuck : []),
+});
 
 /** A controller that restarts is back within a second or two. */
 const reconnect = { firstMs: 250, factor: 2, maxMs: 2000 };
 
 /**
  * Waits until every stack is as awaited, showing progress on standard error. A connection that breaks is made again.
- * @throws FrotaError `deadline` after `timeoutMs`, with one problem for each task that is not as wanted; `conflict` if
+ * @throws FrotaError `stuck` as soon as one can't become so any more, with the reasons; `deadline` after `timeoutMs`, with one problem for each task that is not as wanted; `conflict` if
  * a stack that should run is removed meanwhile; `cancelled` if the person stops waiting
  */
 export async function waitForStacks(
@@ -71,6 +82,8 @@ async function waitForOne(
         latest.set(one.stack, progress);
         view.update(one.stack, progress);
         if (one.reached(progress)) return;
+        const stuck = one.stuck?.(progress) ?? [];
+        if (stuck.length > 0) throw hopeless(one.stack, stuck);
         if (wasDeclared && !progress.declared && one.leaving !== true) throw removedMeanwhile(one.stack);
         wasDeclared ||= progress.declared;
       }
@@ -84,6 +97,14 @@ async function waitForOne(
     signal.throwIfAborted();
     await delay(backoffMs(reconnect, attempt, Math.random()), undefined, { signal });
   }
+}
+
+function hopeless(stack: string, stuck: readonly Stuck[]): FrotaError {
+  const problems = stuck.map(({ service, slot, node, reason }) => ({
+    where: `${stack}/${slot === null ? service : slotName(service, slot)}${node === null ? '' : ` on ${node}`}`,
+    message: reason,
+  }));
+  return new FrotaError('stuck', `${stack}: not as declared, and it will not come to that by itself`, { problems });
 }
 
 const removedMeanwhile = (stack: string): FrotaError =>

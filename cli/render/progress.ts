@@ -1,6 +1,7 @@
 import type { StackProgress } from '../../proto/codec/control.ts';
 import type { TaskView } from '../../proto/domain/views.ts';
 import type { Colours } from './colours.ts';
+import { rolloutText } from './rollouts.ts';
 import { countText, printable } from './text.ts';
 import { paintState, taskName, taskStateText } from './views.ts';
 
@@ -72,8 +73,10 @@ const isUnhealthy = (task: TaskView): boolean => task.health === 'unhealthy';
 
 function progressLines(stack: string, progress: StackProgress): Map<string, string> {
   const lines = new Map<string, string>();
-  for (const { name, replicas } of progress.services) {
-    lines.set(`service ${name}`, `${stack}/${name} ${String(replicas.running)}/${String(replicas.desired)} running`);
+  for (const { name, replicas, rollout } of progress.services) {
+    const count = `${String(replicas.running)}/${String(replicas.desired)} running`;
+    const update = rolloutText(rollout, replicas.desired);
+    lines.set(`service ${name}`, `${stack}/${name} ${count}${update === '' ? '' : `, ${update}`}`);
   }
   for (const task of unsettledTasks(progress)) lines.set(`task ${task.id}`, `${taskName(task)} ${taskLine(task)}`);
   if (!progress.declared && progress.tasks.length === 0) lines.set('gone', `${stack} removed`);
@@ -111,7 +114,10 @@ function serviceRow(name: string, progress: StackProgress, colours: Colours): st
   if (service === undefined) return `${name} ${colours.dim('stopping')}`;
   const { desired, running } = service.replicas;
   const count = `${String(running)}/${String(desired)} running`;
-  return `${name} ${running === desired ? colours.green(count) : colours.yellow(count)}`;
+  const text = `${name} ${running === desired ? colours.green(count) : colours.yellow(count)}`;
+  const update = rolloutText(service.rollout, desired);
+  if (update === '') return text;
+  return `${text}  ${service.rollout?.state === 'updating' ? colours.yellow(update) : colours.red(update)}`;
 }
 
 function taskRow(task: TaskView, colours: Colours): string {
@@ -120,7 +126,7 @@ function taskRow(task: TaskView, colours: Colours): string {
   return `${task.service}.${String(task.slot)} ${paintState(taskStateText(task), colours)}${printable(node)}${reason}`;
 }
 
-/** Why a stack is not what was declared: one entry for each unsettled task, for the error that ends a wait. */
+/** Why a stack is not what was declared: one entry for each update that has not completed and each unsettled task, for the error that ends a wait. */
 export function unsettledProblems(progress: StackProgress): readonly { where: string; message: string }[] {
   const tasks = unsettledTasks(progress).map((task) => ({ where: taskName(task), message: taskLine(task) }));
   const short = progress.services
@@ -132,5 +138,9 @@ export function unsettledProblems(progress: StackProgress): readonly { where: st
       where: `${stack}/${name}`,
       message: `${String(replicas.running)} of ${String(replicas.desired)} replicas run`,
     }));
-  return [...tasks, ...short];
+  const updates = progress.services.flatMap(({ stack, name, replicas, rollout }) => {
+    const message = rolloutText(rollout, replicas.desired);
+    return message === '' ? [] : [{ where: `${stack}/${name}`, message }];
+  });
+  return [...updates, ...tasks, ...short];
 }

@@ -18,8 +18,9 @@ export function servicesTable(services: readonly ServiceView[], colours: Colours
     `${String(service.replicas.running)}/${String(service.replicas.desired)}`,
     service.image,
     portsText(service.ports),
+    service.rollout === null || service.rollout.state === 'completed' ? '' : service.rollout.state,
   ]);
-  return tableText(colours, ['SERVICE', 'MODE', 'RUNNING', 'IMAGE', 'PORTS'], rows, (cell, column) => {
+  return tableText(colours, ['SERVICE', 'MODE', 'RUNNING', 'IMAGE', 'PORTS', 'UPDATE'], rows, (cell, column) => {
     if (column !== 2) return cell;
     const [running, desired] = cell.split('/');
     return running === desired ? colours.green(cell) : colours.yellow(cell);

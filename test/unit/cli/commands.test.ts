@@ -38,7 +38,7 @@ describe('lists', () => {
     expect(await line.run('ps', '--output=json')).toBe(0);
     expect(line.json()).toEqual([]);
     expect(await line.run('ls')).toBe(0);
-    expect(line.out).toBe('SERVICE   MODE   RUNNING   IMAGE   PORTS\n');
+    expect(line.out).toBe('SERVICE   MODE   RUNNING   IMAGE   PORTS   UPDATE\n');
   });
 
   it('hand on what was asked for', async () => {
