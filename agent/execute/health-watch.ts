@@ -65,13 +65,21 @@ export class HealthWatch {
 
   async #check(): Promise<CheckOutcome> {
     const { runtime, containerId, check } = this.#options;
+    // One for each check: signals derived from one that lives as long as the container would gather there, check after check.
+    const own = new AbortController();
+    const end = (): void => {
+      own.abort();
+    };
+    this.#abort.signal.addEventListener('abort', end, { once: true });
     try {
       const limits = { timeoutMs: check.timeoutMs, maxOutputBytes };
-      const result = await runtime.execCaptured(containerId, { args: check.args }, limits, this.#abort.signal);
+      const result = await runtime.execCaptured(containerId, { args: check.args }, limits, own.signal);
       return outcomeOf(result, check.timeoutMs);
     } catch (error) {
       // It can't be run at all: no such program, no shell in the image.
       return { kind: 'failed', why: `it cannot be run: ${describeError(error)}` };
+    } finally {
+      this.#abort.signal.removeEventListener('abort', end);
     }
   }
 }

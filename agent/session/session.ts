@@ -9,6 +9,7 @@ import type { Clock } from '../../proto/base/clock.ts';
 import type { Logger } from '../../proto/base/log.ts';
 import { pause } from '../../proto/base/pause.ts';
 import type { AgentMessage, ControllerMessage, HeldUnit, StatusReport, Welcome } from '../../proto/codec/dispatch.ts';
+import type { UnitChange } from '../../proto/codec/assignment.ts';
 import type { NodeFacts } from '../../proto/domain/node.ts';
 import type { TaskStatus } from '../../proto/domain/task.ts';
 import { AppliedUnits } from './applied-units.ts';
@@ -133,9 +134,7 @@ class AgentSession implements Session {
         await this.#welcome(opened, message);
         break;
       case 'unit':
-        this.#applied.expect(message.key);
-        await assignments.put(message.key, message.unit);
-        await this.#ports.onUnit(message.key);
+        await this.#takeUnit(message);
         break;
       case 'removed':
         await assignments.remove(message.key);
@@ -149,6 +148,15 @@ class AgentSession implements Session {
         await this.#ports.onSynced();
         break;
     }
+  }
+
+  async #takeUnit({ key, unit }: UnitChange & { readonly kind: 'unit' }): Promise<void> {
+    this.#applied.expect(key);
+    const kept = this.#ports.assignments.put(key, unit);
+    // Tasks are on disk before anything is done about them. The ways to them need not be: somewhere a task waits for this to stop.
+    if (unit.unit.kind === 'tasks') await kept;
+    await this.#ports.onUnit(key);
+    await kept;
   }
 
   async #welcome(opened: DispatchStream, message: Welcome): Promise<void> {

@@ -165,7 +165,7 @@ function sharedUnits(ports: DispatchPorts, applied: (nodeId: string) => Readonly
   const known = new Map<string, { text: string; revised: RevisedUnit }>();
   const history = new EndpointHistory();
   const now = (): MonoMs => ports.clock.now().monoMs;
-  const drains = new Drains({ now, liveness: ports.liveness, applied, history });
+  const drains = new Drains({ now, liveness: ports.liveness, applied, history, logger: ports.logger });
 
   function revised(owner: string, unit: Unit): RevisedUnit {
     const key = `${owner} ${unitKey(unit)}`;

@@ -4,12 +4,13 @@
  * controller that starts anew begins with all of them again, and an agent takes back no stop signal.
  */
 import type { MonoMs } from '../../proto/base/clock.ts';
+import type { Logger } from '../../proto/base/log.ts';
 import type { RevisedUnit, TasksUnit } from '../../proto/domain/assignment.ts';
 import type { NodeLiveness } from '../../proto/domain/node.ts';
 import { needsService } from './units.ts';
 import type { LeavingTask, UnitSet } from './units.ts';
 
-/** Longest wait for the nodes' word; they take some ten milliseconds. Swarm waits for nobody, Kubernetes' users sleep for seconds. */
+/** Longest wait for the nodes' word, which comes within a fraction of it unless one of them hangs: a stop must not hang with it. */
 export const drainConfirmWithinMs = 1_000;
 /** Of one service unit. An agent is rarely more than one behind; of an older one nothing is known, so it is waited for. */
 const revisionsRemembered = 4;
@@ -45,6 +46,7 @@ export interface DrainPorts {
   /** By unit key the revision that a node's agent has said to be in force; undefined: the node has no session. */
   readonly applied: (nodeId: string) => ReadonlyMap<string, string> | undefined;
   readonly history: EndpointHistory;
+  readonly logger: Logger;
 }
 
 export class Drains {
@@ -78,8 +80,9 @@ export class Drains {
   tasksOf(nodeId: string, unit: TasksUnit): TasksUnit {
     const draining = new Set<string>();
     for (const task of this.#waiting(nodeId)) {
-      if (this.#dueInMs(task) > 0 && !this.#hasLeft(task)) draining.add(task.id);
-      else this.#done.add(task.id);
+      const leading = this.#nodesThatMayLeadTo(task);
+      if (leading.length > 0 && this.#dueInMs(task) > 0) draining.add(task.id);
+      else this.#finish(task, leading);
     }
     if (draining.size === 0) return unit;
     return {
@@ -112,18 +115,31 @@ export class Drains {
     return (this.#begunAtMs.get(id) ?? nowMs) + drainConfirmWithinMs - nowMs;
   }
 
-  #hasLeft(task: LeavingTask): boolean {
+  #finish(task: LeavingTask, silent: readonly string[]): void {
+    this.#done.add(task.id);
+    const waitedMs = Math.round(drainConfirmWithinMs - this.#dueInMs(task));
+    const fields = { taskId: task.id, service: task.serviceId, waitedMs };
+    if (silent.length === 0) this.#ports.logger.debug(fields, 'a stopping task has left every name and port');
+    else {
+      const what = 'nodes did not say in time that they no longer lead to a stopping task: it is stopped all the same';
+      this.#ports.logger.warn({ ...fields, nodes: silent }, what);
+    }
+  }
+
+  /** Ids of reachable nodes that have not said that they don't. */
+  #nodesThatMayLeadTo(task: LeavingTask): readonly string[] {
     const units = this.#units;
     const service = units?.services.get(task.serviceId);
-    if (units === undefined || service === undefined) return true;
-    return units.nodes.every((nodeId) => {
-      if (!needsService(units, nodeId, service)) return true;
-      const state = this.#ports.liveness().get(nodeId)?.state;
+    if (units === undefined || service === undefined) return [];
+    const liveness = this.#ports.liveness();
+    return units.nodes.filter((nodeId) => {
+      if (!needsService(units, nodeId, service)) return false;
+      const state = liveness.get(nodeId)?.state;
       // Nobody is there who could answer.
-      if (state === 'down' || state === 'unreachable') return true;
+      if (state === 'down' || state === 'unreachable') return false;
       // Without a session it serves what it last held: it is waited for as long as it may be about to come back.
       const revision = this.#ports.applied(nodeId)?.get(task.unitKey);
-      return revision !== undefined && this.#ports.history.leadsTo(task.unitKey, revision, task.id) === false;
+      return revision === undefined || this.#ports.history.leadsTo(task.unitKey, revision, task.id) !== false;
     });
   }
 }

@@ -1,12 +1,12 @@
 // An HTTP server that leaves politely: told to stop, it goes on answering, with `Connection: close`, until nobody is
-// connected any more or two seconds have passed. So whoever was sent here before the others heard of the stop is served.
+// connected any more or two seconds have passed. Nobody new is sent here by then; who holds a connection gets his answer.
 import { createServer } from 'node:http';
 import { setTimeout as delay } from 'node:timers/promises';
 
 const drainLimitMs = 2_000;
 /** Without any connection for this long, nobody is on the way here any more. */
-const quietMs = 300;
-const pollMs = 50;
+const quietMs = 100;
+const pollMs = 25;
 
 /** `answer(request)` returns `{ status, body }`; a body is sent as JSON. `/healthz` is answered here. */
 export function serve(port, answer) {

@@ -25,11 +25,13 @@ interface Stamp {
 }
 
 const services = ['web', 'counter'] as const;
+/** Of the example's folder, in the image of every service. */
+const sharedFiles = ['serve.mjs', 'check.mjs'];
 const tag = '1';
 const nodePath = '/usr/local/bin/node';
 const userId = 1000;
 /** Bumped when this file makes other images of the same input. */
-const recipe = 1;
+const recipe = 2;
 const registryTimeoutMs = 5_000;
 const pushTimeoutMs = 120_000;
 const manifestTypes = 'application/vnd.oci.image.manifest.v1+json';
@@ -101,7 +103,7 @@ async function describeInputs(example: string, libraries: readonly string[]): Pr
     const { size, mtimeMs } = await stat(file);
     hash.update(`${file} ${size} ${mtimeMs}\n`);
   }
-  for (const file of ['serve.mjs', ...services.map((service) => `${service}/server.mjs`)]) {
+  for (const file of [...sharedFiles, ...services.map((service) => `${service}/server.mjs`)]) {
     hash.update(await readFile(join(example, file)));
   }
   return hash.digest('hex');
@@ -133,7 +135,7 @@ async function baseEntries(libraries: readonly string[]): Promise<readonly Layer
 }
 
 async function serviceEntries(example: string, service: string): Promise<readonly LayerEntry[]> {
-  const own = ['serve.mjs', `${service}/server.mjs`];
+  const own = [...sharedFiles, `${service}/server.mjs`];
   const files: LayerEntry[] = [];
   for (const file of own) {
     files.push({ kind: 'text', path: `app/${file}`, content: await readFile(join(example, file), 'utf8') });

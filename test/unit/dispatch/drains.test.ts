@@ -56,6 +56,7 @@ function leaving(states: Readonly<Record<string, NodeState | undefined>> = {}, s
     liveness: () => liveness,
     applied: (nodeId) => applied.get(nodeId),
     history,
+    logger: silentLogger,
   });
   const units = unitsOf(snapshot);
   drains.follow(units);
