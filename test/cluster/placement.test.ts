@@ -1,4 +1,4 @@
-/** Where and whether tasks run, on real nodes: labels, global services, drains, dependencies, restart policies. */
+/** Where and whether tasks run, on real nodes: labels, global services, drains, dependencies, health, volumes, restart policies. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { TaskView } from '../../proto/domain/views.ts';
@@ -159,6 +159,58 @@ describe('depends_on', () => {
       );
     }, 30_000);
     await frota('rm', 'failed', ...waited);
+  });
+});
+
+describe('health', () => {
+  it('of a service on another node is waited for once; when it fails, the task is replaced and nobody else', async () => {
+    const life = 'sleep 3; touch /tmp/ready; sleep 8; rm /tmp/ready; while :; do sleep 1; done';
+    const db = service('db', {
+      command: ['sh', '-c', life],
+      healthcheck: { test: ['CMD-SHELL', 'test -f /tmp/ready'], interval: '500ms', start_period: '30s', retries: 2 },
+      deploy: { placement: { constraints: ['node.hostname == n1'] } },
+    });
+    const web = service('web', {
+      depends_on: { db: { condition: 'service_healthy' } },
+      deploy: { placement: { constraints: ['node.hostname == n2'] } },
+    });
+    await applied(stack('health', db, web));
+    await eventually(async () => {
+      expect((await cluster.tasks('health/web'))[0]?.reason).toBe('waits for db to be healthy (0/1)');
+    });
+    const [first] = await cluster.tasks('health/db');
+    await eventually(async () => {
+      expect(await runningOn('health/web')).toEqual(['n2']);
+    }, 30_000);
+    const [started] = await cluster.tasks('health/web');
+    await eventually(async () => {
+      const sick = (await cluster.tasks('health/db', '--all')).find(({ id }) => id === first?.id);
+      expect(sick).toMatchObject({ state: 'shutdown' });
+      expect(sick?.reason).toMatch(/^unhealthy: 2 checks failed/);
+      expect((await cluster.tasks('health/db')).map(({ restarts, state }) => [restarts, state])).toEqual([
+        [1, 'running'],
+      ]);
+    }, 90_000);
+    expect((await cluster.tasks('health/web')).map(({ id }) => id)).toEqual([started?.id]);
+    await frota('rm', 'health', ...waited);
+  });
+});
+
+describe('a slot with a named volume', () => {
+  it('waits for its node and goes back there', async () => {
+    const text = `${stack('pinned', service('db', { volumes: ['kept:/data'] }))}volumes: {kept: {}}\n`;
+    await applied(text, ...waited);
+    const [home = ''] = await runningOn('pinned/db');
+    await must('ip', ['-n', `frota-test-placement-${home ?? ''}`, 'link', 'set', 'eth0', 'down']);
+    await eventually(async () => {
+      const [task] = await cluster.tasks('pinned/db');
+      expect(task?.reason).toBe(`volume pinned_kept of slot 1 is on node ${home ?? ''}, which is down`);
+    }, 30_000);
+    await must('ip', ['-n', `frota-test-placement-${home ?? ''}`, 'link', 'set', 'eth0', 'up']);
+    await eventually(async () => {
+      expect(await runningOn('pinned/db')).toEqual([home]);
+    }, 30_000);
+    await frota('rm', 'pinned', ...waited);
   });
 });
 
