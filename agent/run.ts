@@ -10,17 +10,15 @@ import { parseAddress } from '../proto/rpc/client.ts';
 import { createEnforcer, every } from './enforcer.ts';
 import type { Enforcer } from './enforcer.ts';
 import { NodeTasks } from './execute/node-tasks.ts';
-import { createTaskFiles } from './execute/task-files.ts';
 import { detectCgroupLayout } from './host/cgroups.ts';
 import { requirePrograms } from './host/programs.ts';
 import { createImages } from './images/create-images.ts';
 import { createHeartbeats } from './liveness/heartbeats.ts';
 import { clock, Link } from './link.ts';
 import type { LinkParts } from './link.ts';
-import { renderHosts, writeInPlace } from './network/hosts-file.ts';
 import { createNodeNetwork, networkPrograms } from './network/node-network.ts';
 import type { NodeNetwork } from './network/network.ts';
-import { resolvConfOfNode } from './network/resolv-conf.ts';
+import { createNodeNames } from './node-names.ts';
 import { openMounts } from './open-mounts.ts';
 import type { AgentOptions } from './options.ts';
 import { createOciRuntime } from './runtime/oci/oci-runtime.ts';
@@ -108,14 +106,8 @@ async function runNode(parts: LinkParts, links: Link[], journal: Journal): Promi
   const self = assignments.self() ?? (await connectOnce().self());
   // Before a controller hears of this start: a node that can't run containers must not look ready.
   const { images, runtime, network } = await openHost(parts, self);
-  const files = createTaskFiles({
-    folder: join(parts.options.data, 'files'),
-    services: () => assignments.services(),
-    renderHosts,
-    writeInPlace,
-    resolvConf: resolvConfOfNode,
-    logger,
-  });
+  const names = createNodeNames(parts, self, network);
+  await names.resume();
   const { data: dataDir, run: runDir } = parts.options;
   const mounts = await openMounts({ dataDir, runDir, nodeName: self.nodeName, link: () => links[0], logger });
   const enforcer = createEnforcer(async () => {
@@ -123,9 +115,10 @@ async function runNode(parts: LinkParts, links: Link[], journal: Journal): Promi
     if (unit === undefined) return false;
     const services = assignments.services();
     const revisions = assignments.heldServices();
-    // Names first: whatever is wrong with one task's file is told and never keeps the network from being made.
-    await files.refresh(services);
+    // Files first: whatever is wrong with one task's is told and never keeps the network from being made.
+    await names.files.refresh(services);
     await network.apply({ network: unit, services });
+    await names.serve(unit, services);
     // Only now: whatever leads to an endpoint from here is awaited above, because the controller stops tasks on this word.
     inForce = revisions;
     links[0]?.applied(inForce);
@@ -135,7 +128,7 @@ async function runNode(parts: LinkParts, links: Link[], journal: Journal): Promi
     images,
     runtime,
     network,
-    files,
+    files: names.files,
     mounts,
     journal,
     clock,
@@ -159,7 +152,7 @@ async function runNode(parts: LinkParts, links: Link[], journal: Journal): Promi
     if (!signal.aborted) logger.error({}, 'the node stops after a failure; its containers keep running');
     await enforcer.close();
     await tasks.close();
-    await Promise.allSettled([runtime.close(), images.close(), network.close({ removeAll: false })]);
+    await Promise.allSettled([runtime.close(), images.close(), names.close(), network.close({ removeAll: false })]);
   }
 }
 

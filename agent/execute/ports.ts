@@ -15,7 +15,7 @@ import type { CheckTurns } from './check-turns.ts';
 export interface TaskFiles {
   /** Makes them for one task and says where they are to be bound. */
   prepare(task: AssignedTask, attachment: Attachment): Promise<readonly { source: string; target: string }[]>;
-  /** Rewrites the names in every task's hosts file, in place, where they differ. */
+  /** Rewrites what every task's files say about names, in place, where it differs. */
   refresh(services: readonly ServiceUnit[]): Promise<void>;
   remove(taskId: string): Promise<void>;
   /** Ids of tasks that have files. */

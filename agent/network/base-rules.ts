@@ -7,6 +7,9 @@ export const ruleTable = 'ip frota';
 
 /** Where connections that nothing serves end: refused at once, never left to time out. */
 export const refusalChain = 'refuse';
+/** Where the agent's name server answers, at the node's address in the cluster network. */
+const nameServerPort = 53;
+
 /** What a container sends to no member of its networks; the other one is for containers without a way out. */
 export const elsewhereChain = 'elsewhere';
 export const confinementChain = 'confinement';
@@ -62,6 +65,11 @@ const overlay = `"${overlayDevice}"`;
 /** Whom a connection was for, before any translation. */
 const asked = 'ct original ip daddr';
 
+const toNameServer = `meta l4proto { tcp, udp } th dport ${nameServerPort}`;
+const fromNameServer = `meta l4proto { tcp, udp } th sport ${nameServerPort}`;
+/** Within the message the packet that could not be delivered begins after 8 bytes, its UDP port stands at 22. */
+const aboutNameServer = `@th,240,16 ${nameServerPort}`;
+
 const elementTypes = `  map vips { type ipv4_addr : verdict; }
   map published { type inet_proto . inet_service : verdict; }
   set hairpins { type ipv4_addr . ipv4_addr; }
@@ -111,14 +119,26 @@ function translations({ containers, vips, own, node }: Places): string {
   }`;
 }
 
-const filters = ({ containers, vips, own }: Places): string => `  chain guard {
+/**
+ * The node's name server is for its own containers. Its questions are not tracked: ten thousand a second would fill
+ * the kernel's table of connections. While the agent is away the kernel must not say so, or the C library gives up
+ * within a millisecond instead of asking again a second later: what it would say names the port it was asked for.
+ */
+const filters = ({ containers, vips, own, node }: Places): string => `  chain guard {
     type filter hook prerouting priority raw; policy accept;
     iifname != "lo" ip daddr 127.0.0.0/8 drop
     iifname { ${overlay}, ${veths} } fib saddr . iif oif missing drop
     iifname ${overlay} ip saddr { ${vips}, ${own} } drop
+    iifname ${veths} ip daddr ${node} ${toNameServer} notrack
+  }
+  chain names {
+    type filter hook output priority raw; policy accept;
+    oifname ${veths} ip saddr ${node} ${fromNameServer} notrack
   }
   chain received {
     type filter hook input priority 0; policy accept;
+    ip daddr ${node} ${toNameServer} iifname ${veths} accept
+    ip daddr ${node} ${toNameServer} drop
     ct state established,related accept
     iifname ${veths} ip saddr @confined reject with icmp type net-unreachable
   }
@@ -136,6 +156,7 @@ const filters = ({ containers, vips, own }: Places): string => `  chain guard {
   }
   chain sent {
     type filter hook output priority 0; policy accept;
+    oifname ${veths} ip saddr ${node} icmp type destination-unreachable ${aboutNameServer} drop
     oifname ${overlay} ip daddr ${vips} goto ${refusalChain}
     oifname ${overlay} ip daddr ${own} ct status & dnat == 0 goto ${refusalChain}
   }`;

@@ -51,6 +51,11 @@ export class ContainerLinks {
       .map(([taskId, lease]) => this.#attachment(taskId, lease));
   }
 
+  resident(address: string): Attachment | undefined {
+    const holder = this.#leases.holder(address);
+    return holder?.lease.state === 'made' ? this.#attachment(holder.taskId, holder.lease) : undefined;
+  }
+
   attach(taskId: string, place: TaskPlace): Promise<Attachment> {
     const namespace = namespaceName(this.#stem, taskId);
     return this.#locks.run(taskId, async () => {

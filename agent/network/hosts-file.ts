@@ -1,4 +1,4 @@
-/** `/etc/hosts` of containers: names work while the agent is dead, because nobody has to answer for them. */
+/** `/etc/hosts` of containers: names of services work while the agent is dead, because nobody has to answer for them. */
 import { open, readFile } from 'node:fs/promises';
 import { FrotaError } from '../../proto/base/errors.ts';
 
@@ -7,18 +7,27 @@ export interface HostsContent {
   /** The container's own. */
   readonly address: string;
   readonly stack: string;
-  /** The services of the container's stack. */
-  readonly services: readonly { readonly name: string; readonly vip: string }[];
+  /** Those that share a network with the container, of whatever stack. */
+  readonly services: readonly HostsService[];
 }
 
-/** PURE. Each service is known by its name and as `stack_service`. No IPv6 line: containers have no IPv6. */
+export interface HostsService {
+  readonly stack: string;
+  readonly name: string;
+  readonly vip: string;
+}
+
+/**
+ * PURE. Only names whose meaning never changes in a service's life: resolvers believe this file before they ask. By its
+ * name alone a service is known within its own stack; what else that name may mean is for the name server to say. No
+ * IPv6 line: containers have no IPv6.
+ */
 export function renderHosts({ hostname, address, stack, services }: HostsContent): string {
-  const sorted = [...services].sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0));
-  const lines = [
-    '127.0.0.1\tlocalhost',
-    `${address}\t${hostname}`,
-    ...sorted.map(({ name, vip }) => `${vip}\t${name} ${stack}_${name}`),
-  ];
+  const entries = services.map((service) => {
+    const full = `${service.stack}_${service.name} ${service.name}.${service.stack}`;
+    return `${service.vip}\t${service.stack === stack ? `${service.name} ` : ''}${full}`;
+  });
+  const lines = ['127.0.0.1\tlocalhost', `${address}\t${hostname}`, ...entries.sort()];
   return `${lines.join('\n')}\n`;
 }
 

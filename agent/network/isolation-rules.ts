@@ -2,19 +2,20 @@
  * PURE: networks apart from each other, as chains and sets of table `ip frota`. A container's packets are judged where
  * it runs: they reach addresses that share a network with it. Where they arrive they are judged once more.
  */
+import { isConfined } from '../../proto/domain/assignment.ts';
+import type { NetworkUnit } from '../../proto/domain/assignment.ts';
 import { confinementChain, elsewhereChain, refusalChain, strangersChain } from './base-rules.ts';
 import type { Membership } from './membership.ts';
 import { ruleName, verdicts } from './rule-changes.ts';
 import type { Rules } from './rule-changes.ts';
 
-/** `internal`: names of networks without a way out. */
-export function isolationRules(membership: Membership, internal: readonly string[]): Rules {
+export function isolationRules(membership: Membership, network: Pick<NetworkUnit, 'internal'>): Rules {
   const chains = new Map<string, readonly string[]>();
   const senders = new Map<string, string>();
   const receivers = new Map<string, string>();
   const confined = new Set<string>();
   for (const [address, networks] of membership.residents) {
-    const isConfined = hasNoWayOut(networks, internal);
+    const isSealed = isConfined(networks, network);
     // Containers on the same networks share their chains.
     const group = networks.length === 1 ? (networks[0] ?? '') : JSON.stringify(networks);
     const from = ruleName('from', group);
@@ -23,14 +24,14 @@ export function isolationRules(membership: Membership, internal: readonly string
       const sets = networks.map((network) => `@${setOf(network)}`);
       // Of a container without a known network nothing is let through: it may be one that must not get out.
       const isKnown = networks.length > 0;
-      const beyond = !isKnown ? refusalChain : isConfined ? confinementChain : elsewhereChain;
+      const beyond = !isKnown ? refusalChain : isSealed ? confinementChain : elsewhereChain;
       chains.set(from, [...sets.map((set) => `ip daddr ${set} accept`), `goto ${beyond}`]);
       const others = isKnown ? strangersChain : refusalChain;
       chains.set(to, [...sets.map((set) => `ip saddr ${set} accept`), `goto ${others}`]);
     }
     senders.set(address, from);
     receivers.set(address, to);
-    if (isConfined) confined.add(address);
+    if (isSealed) confined.add(address);
   }
   return {
     chains,
@@ -43,9 +44,5 @@ export function isolationRules(membership: Membership, internal: readonly string
     ]),
   };
 }
-
-/** As in Docker: one network with a way out is enough. */
-export const hasNoWayOut = (networks: readonly string[], internal: readonly string[]): boolean =>
-  networks.length > 0 && networks.every((network) => internal.includes(network));
 
 const setOf = (network: string): string => ruleName('net', network);

@@ -14,6 +14,11 @@ export interface Lease {
   readonly place?: TaskPlace;
 }
 
+export interface Holder {
+  readonly taskId: string;
+  readonly lease: Lease;
+}
+
 interface LeaseRecord {
   readonly version: 1;
   /** The address given last; the search for the next one begins after it. */
@@ -26,11 +31,13 @@ export class Leases {
   readonly #subnet: Subnet;
   readonly #serial = pLimit(1);
   #record: LeaseRecord;
+  #holders: ReadonlyMap<string, Holder>;
 
   private constructor(path: string, subnet: Subnet, record: LeaseRecord) {
     this.#path = path;
     this.#subnet = subnet;
     this.#record = record;
+    this.#holders = holdersOf(record);
   }
 
   static async load(path: string, subnet: Subnet): Promise<Leases> {
@@ -48,6 +55,10 @@ export class Leases {
 
   get(taskId: string): Lease | undefined {
     return this.all().get(taskId);
+  }
+
+  holder(address: string): Holder | undefined {
+    return this.#holders.get(address);
   }
 
   /** The task's lease, or a new one in state `making`. @throws FrotaError `exhausted`. */
@@ -88,8 +99,12 @@ export class Leases {
   async #write(next: LeaseRecord): Promise<void> {
     await writeJsonDurably(this.#path, next);
     this.#record = next;
+    this.#holders = holdersOf(next);
   }
 }
+
+const holdersOf = ({ tasks }: LeaseRecord): ReadonlyMap<string, Holder> =>
+  new Map(Object.entries(tasks).map(([taskId, lease]) => [lease.address, { taskId, lease }]));
 
 function isLeaseRecord(value: unknown): value is LeaseRecord {
   if (typeof value !== 'object' || value === null) return false;

@@ -27,6 +27,8 @@ export interface DesiredNetwork {
 export interface NodeNetwork {
   /** Everything attached on this host, found from what the kernel has and what was recorded durably. */
   list(): Promise<readonly Attachment[]>;
+  /** Who has this address on this host. */
+  resident(address: string): Attachment | undefined;
   /**
    * Namespace, veth, address and route of one container, and the rules that keep it within its networks: in force when
    * this resolves, or with the first `apply` if there was none. Idempotent per task; on failure nothing is left.

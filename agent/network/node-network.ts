@@ -88,6 +88,10 @@ class LinuxNodeNetwork implements NodeNetwork {
     return this.#links.list();
   }
 
+  resident(address: string): Attachment | undefined {
+    return this.#links.resident(address);
+  }
+
   async attach(taskId: string, place: TaskPlace): Promise<Attachment> {
     this.#assertOpen();
     const attachment = await this.#links.attach(taskId, place);

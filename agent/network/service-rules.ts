@@ -1,11 +1,11 @@
 /** PURE: services as chains and map elements of table `ip frota`. */
-import type { ServiceUnit } from '../../proto/domain/assignment.ts';
+import { isConfined } from '../../proto/domain/assignment.ts';
+import type { NetworkUnit, ServiceUnit } from '../../proto/domain/assignment.ts';
 import type { PublishedPort } from '../../proto/domain/service.ts';
 import { serviceId } from '../../proto/domain/service.ts';
 import { contains, parseAddress } from './addresses.ts';
 import type { Subnet } from './addresses.ts';
 import { refusalChain } from './base-rules.ts';
-import { hasNoWayOut } from './isolation-rules.ts';
 import { ruleName, verdicts } from './rule-changes.ts';
 import type { Rules } from './rule-changes.ts';
 
@@ -24,7 +24,7 @@ export interface ServiceRules extends Rules {
 export function serviceRules(
   services: readonly ServiceUnit[],
   nodeSubnet: Subnet,
-  internal: readonly string[],
+  network: Pick<NetworkUnit, 'internal'>,
 ): ServiceRules {
   const chains = new Map<string, readonly string[]>();
   const vips = new Map<string, string>();
@@ -44,7 +44,7 @@ export function serviceRules(
       vips.set(vip, chain);
       chains.set(chain, endpoints.length === 0 ? [`goto ${refusalChain}`] : [vipRule(endpoints)]);
     }
-    const published = hasNoWayOut(networkNames(service), internal) ? [] : endpoints;
+    const published = isConfined(networkNames(service), network) ? [] : endpoints;
     for (const port of service.ports) {
       const key = `${port.protocol} . ${port.published}`;
       if (ports.has(key)) conflicts.push(`port ${port.published}/${port.protocol} of ${id}`);

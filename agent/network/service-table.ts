@@ -51,7 +51,7 @@ export class ServiceTable {
   async apply(network: NetworkUnit, services: readonly ServiceUnit[]): Promise<void> {
     const { containerPool, vipPool } = network;
     const base = baseTable({ containerPool, vipPool, nodeSubnet: this.#nodeSubnet });
-    const rules = serviceRules(services, this.#subnet, network.internal);
+    const rules = serviceRules(services, this.#subnet, network);
     if (rules.conflicts.length > 0) {
       this.#logger.warn({ conflicts: rules.conflicts }, 'claimed by two services; the first has it');
     }
@@ -77,7 +77,7 @@ export class ServiceTable {
   }
 
   #isolation(network: NetworkUnit, services: readonly ServiceUnit[]): Rules {
-    return isolationRules(membershipOf(services, this.#attachments(), this.#subnet), network.internal);
+    return isolationRules(membershipOf(services, this.#attachments(), this.#subnet), network);
   }
 
   async #load(wanted: AppliedRules): Promise<void> {

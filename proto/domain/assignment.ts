@@ -59,6 +59,10 @@ export interface NetworkUnit {
   readonly internal: readonly string[];
 }
 
+/** Whether a task on these networks can't leave the cluster. As in Docker, one network with a way out is enough. */
+export const isConfined = (networks: readonly string[], { internal }: Pick<NetworkUnit, 'internal'>): boolean =>
+  networks.length > 0 && networks.every((network) => internal.includes(network));
+
 export type Unit = TasksUnit | ServiceUnit | NetworkUnit;
 
 /** Identity of a unit within what one node must have: `tasks`, `network`, `service:STACK/NAME`. */

@@ -142,6 +142,7 @@ export function fakeHost(): FakeHost {
       },
       network: {
         list: () => Promise.resolve([...attachments.values()]),
+        resident: (address) => [...attachments.values()].find((each) => each.address === address),
         attach: (taskId) =>
           attempt(() => {
             call('attach');

@@ -4,19 +4,27 @@ import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { attachScript, namespaceName, namespaceStem } from '../../../agent/network/container-link.ts';
 import { renderHosts, writeInPlace } from '../../../agent/network/hosts-file.ts';
-import { renderResolvConf } from '../../../agent/network/resolv-conf.ts';
+import { renderResolvConf, serversIn } from '../../../agent/dns/resolv-conf.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'frota-unit-network-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 describe('/etc/hosts of a container', () => {
-  it('names the container and the services of its stack', () => {
+  it('names the container, the services of its stack, and in full those of others', () => {
     const services = [
-      { name: 'web', vip: '10.96.0.2' },
-      { name: 'counter', vip: '10.96.0.1' },
+      { stack: 'hello', name: 'web', vip: '10.96.0.2' },
+      { stack: 'hello', name: 'counter', vip: '10.96.0.1' },
+      { stack: 'other', name: 'web', vip: '10.96.0.3' },
     ];
     expect(renderHosts({ hostname: 'h7', address: '10.64.0.2', stack: 'hello', services })).toBe(
-      '127.0.0.1\tlocalhost\n10.64.0.2\th7\n10.96.0.1\tcounter hello_counter\n10.96.0.2\tweb hello_web\n',
+      [
+        '127.0.0.1\tlocalhost',
+        '10.64.0.2\th7',
+        '10.96.0.1\tcounter hello_counter counter.hello',
+        '10.96.0.2\tweb hello_web web.hello',
+        '10.96.0.3\tother_web web.other',
+        '',
+      ].join('\n'),
     );
   });
 
@@ -40,12 +48,30 @@ describe('/etc/hosts of a container', () => {
 });
 
 describe('/etc/resolv.conf of a container', () => {
+  const own = 'options timeout:1 attempts:5 ndots:0';
   it.each([
-    ['nameserver 127.0.0.53\noptions edns0\nsearch lan\n', 'options edns0\nsearch lan\n'],
-    ['# made by hand\nnameserver 9.9.9.9\nnameserver ::1\nnameserver fe80::1%eth0\n', 'nameserver 9.9.9.9\n'],
-    ['', ''],
-  ])('%j → %j', (node, expected) => {
-    expect(renderResolvConf(node)).toBe(expected);
+    ['nameserver 127.0.0.53\noptions edns0 trust-ad\nsearch lan\n', `search lan\n${own} edns0 trust-ad\n`],
+    ['# made by hand\nnameserver 9.9.9.9\ndomain example.net\n', `search example.net\n${own}\n`],
+    ['search one.example\nsearch two.example  three.example\n', `search two.example three.example\n${own}\n`],
+    ['options rotate timeout:9 attempts:1 ndots:3 no-aaaa\n', `${own} no-aaaa\n`],
+    ['', `${own}\n`],
+  ])('%j → the agent, and %j', (node, expected) => {
+    expect(renderResolvConf(node, '10.64.0.1')).toBe(`nameserver 10.64.0.1\n${expected}`);
+  });
+});
+
+describe('the resolvers of the node', () => {
+  it.each([
+    [
+      ['nameserver 9.9.9.9\nnameserver 1.1.1.1\n', 'nameserver 8.8.8.8\n'],
+      ['9.9.9.9', '1.1.1.1'],
+    ],
+    [['nameserver 127.0.0.53\n', 'nameserver 192.168.1.1\nnameserver fe80::1%eth0\n'], ['127.0.0.53', '192.168.1.1', 'fe80::1%eth0']], // prettier-ignore
+    [['nameserver 127.0.0.53\n', ''], ['127.0.0.53']],
+    [['nameserver 10.64.0.1\nnameserver ::1\nnameserver nonsense\nnameserver\n', ''], ['::1']],
+    [['nameserver 1.0.0.1\nnameserver 1.0.0.1\nnameserver 1.0.0.2\nnameserver 1.0.0.3\nnameserver 1.0.0.4\n'], ['1.0.0.1', '1.0.0.2', '1.0.0.3']], // prettier-ignore
+  ])('%j → %j', (texts, expected) => {
+    expect(serversIn(texts, '10.64.0.1')).toEqual(expected);
   });
 });
 

@@ -22,7 +22,7 @@ const service = (
   members: [],
   networks: [],
 });
-const rules = (...services: readonly ServiceUnit[]) => serviceRules(services, own, ['sealed']);
+const rules = (...services: readonly ServiceUnit[]) => serviceRules(services, own, { internal: ['sealed'] });
 const lines = (text: string): readonly string[] => text.split('\n').filter((line) => line !== '');
 const http = [{ target: 80, published: 8080, protocol: 'tcp' }] as const;
 
