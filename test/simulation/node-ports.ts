@@ -232,6 +232,7 @@ function networkOf(machine: Machine, life: Life, world: PortWorld): NodeNetwork 
   let tail: Promise<unknown> = Promise.resolve();
   return {
     list: () => life.call(takes(machine, 'list'), () => [...machine.attachments.values()]),
+    resident: (address) => [...machine.attachments.values()].find((each) => each.address === address),
     attach: (taskId) =>
       life.call(takes(machine, 'attach'), () => {
         mayFail(machine, world, 'attach');

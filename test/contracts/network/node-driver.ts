@@ -1,10 +1,12 @@
 /**
- * An agent's network adapter alone, in a process of its own, because it acts on the namespace it runs in. Takes one
+ * An agent's network adapter and name server alone, in a process of its own, because it acts on the namespace it runs in. Takes one
  * JSON object a line on standard input, `{id, op, argument}`, and answers `{id, result, ms}` or `{id, error}`.
  */
 import { createInterface } from 'node:readline';
 import { describeError } from '../../../proto/base/errors.ts';
 import type { LogFields, Logger } from '../../../proto/base/log.ts';
+import { createDnsServer } from '../../../agent/dns/dns-server.ts';
+import { overlayAddress, parseSubnet } from '../../../agent/network/addresses.ts';
 import { createNodeNetwork } from '../../../agent/network/node-network.ts';
 import type { DesiredNetwork, TaskPlace } from '../../../agent/network/network.ts';
 
@@ -13,6 +15,8 @@ export interface DriverOptions {
   readonly nodeSubnet: string;
   readonly stateDir: string;
   readonly namePrefix: string;
+  /** Whom the name server asks about names of the world. */
+  readonly resolvers: readonly string[];
 }
 
 type Request =
@@ -23,7 +27,7 @@ type Request =
       readonly argument: { readonly taskId: string; readonly place: TaskPlace };
     }
   | { readonly id: number; readonly op: 'detach'; readonly argument: string }
-  | { readonly id: number; readonly op: 'apply'; readonly argument: DesiredNetwork }
+  | { readonly id: number; readonly op: 'apply' | 'serve names'; readonly argument: DesiredNetwork }
   | { readonly id: number; readonly op: 'close'; readonly argument: { readonly removeAll: boolean } };
 
 const write = (value: unknown): void => {
@@ -45,6 +49,12 @@ const logger: Logger = {
 
 const options = JSON.parse(process.argv[2] ?? '{}') as DriverOptions;
 const network = await createNodeNetwork({ ...options, logger });
+const names = createDnsServer({
+  address: overlayAddress(parseSubnet(options.nodeSubnet)),
+  resident: (address) => network.resident(address),
+  logger,
+  resolvers: { servers: () => Promise.resolve(options.resolvers), port: 53 },
+});
 const watching = new AbortController();
 
 async function perform(request: Request): Promise<unknown> {
@@ -59,6 +69,9 @@ async function perform(request: Request): Promise<unknown> {
       return network.detach(request.argument);
     case 'apply':
       return network.apply(request.argument);
+    case 'serve names':
+      names.apply(request.argument.network, request.argument.services);
+      return names.open();
     case 'close':
       return network.close(request.argument);
     case 'watch':

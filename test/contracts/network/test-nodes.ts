@@ -85,6 +85,7 @@ export class TestNode {
       nodeSubnet: this.subnet,
       stateDir: join(folder, this.name, 'network'),
       namePrefix: `ft-net-${this.name}`,
+      resolvers: [switchAddress],
     };
   }
 
@@ -169,7 +170,7 @@ export class TestNetwork {
     await removeLeftovers();
     const here = fileURLToPath(new URL('.', import.meta.url));
     await build({
-      entryPoints: [join(here, 'node-driver.ts'), join(here, 'echo-server.ts')],
+      entryPoints: ['node-driver', 'echo-server', 'dns-client', 'dns-resolver'].map((name) => join(here, `${name}.ts`)),
       outdir: this.folder,
       outExtension: { '.js': '.mjs' },
       bundle: true,
@@ -177,6 +178,8 @@ export class TestNetwork {
       format: 'esm',
       target: 'node20',
       logLevel: 'error',
+      // dns-packet is CommonJS and asks for Node's own modules in its way.
+      banner: { js: "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);" },
     });
     const lines = [
       `netns add ${switchNamespace}`,
