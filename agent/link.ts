@@ -5,8 +5,10 @@ import { monoMs, wallMs } from '../proto/base/clock.ts';
 import type { Clock } from '../proto/base/clock.ts';
 import type { Logger } from '../proto/base/log.ts';
 import type { HeldUnit, Welcome } from '../proto/codec/dispatch.ts';
+import type { OpenStream, StreamDown, StreamUp } from '../proto/codec/streams.ts';
 import type { FetchedContent } from '../proto/domain/content.ts';
 import type { TaskStatus } from '../proto/domain/task.ts';
+import type { Duplex } from '../proto/rpc/call.ts';
 import { connect, createClient, parseAddress } from '../proto/rpc/client.ts';
 import type { Client, Connection } from '../proto/rpc/client.ts';
 import { dispatchService } from '../proto/rpc/service.ts';
@@ -44,6 +46,7 @@ export interface NodeHooks {
   readonly statuses: () => readonly TaskStatus[];
   readonly onUnit: (key: string) => Promise<void>;
   readonly onSynced: () => Promise<void>;
+  readonly onOpen: (request: OpenStream) => void;
 }
 
 /** The session runs from the start; what it brings is handed on once the node's parts are there. */
@@ -90,6 +93,9 @@ export class Link {
         this.#synced = true;
         await this.#node?.onSynced();
       },
+      onOpen: (request) => {
+        this.#node?.onOpen(request);
+      },
       clock,
       random: Math.random,
       logger: parts.logger,
@@ -135,6 +141,11 @@ export class Link {
   async fetchContents(ids: readonly string[], signal: AbortSignal): Promise<readonly FetchedContent[]> {
     const client = this.#client();
     return (await client.fetchContents({ ids }, { deadlineMs: fetchDeadlineMs, signal })).contents;
+  }
+
+  /** A stream beside the session, on its connection. @throws FrotaError `unavailable` without a controller. */
+  openStream(signal: AbortSignal): Duplex<StreamUp, StreamDown> {
+    return this.#client().stream({ signal });
   }
 
   close(): Promise<void> {

@@ -26,6 +26,7 @@ import { loadAssignments } from './session/assignments.ts';
 import type { NodeSelf } from './session/assignments.ts';
 import { joinCluster, loadCredentials } from './session/credentials.ts';
 import type { Credentials } from './session/credentials.ts';
+import { NodeStreams } from './streams/node-streams.ts';
 import { createJournal } from './state/journal.ts';
 import type { Journal } from './state/journal.ts';
 
@@ -144,8 +145,9 @@ async function runNode(parts: LinkParts, links: Link[], journal: Journal): Promi
     await tasks.adopt(assignments.tasks());
     logger.info({ nodeId: self.nodeId, subnet: self.subnet, tasks: tasks.statuses().length }, 'node is up');
     const link = connectOnce();
-    await attachTasks(link, tasks, enforcer, parts);
-    await keepRight(parts, link, network);
+    const streams = new NodeStreams({ runtime, open: (aborted) => link.openStream(aborted), logger });
+    await attachTasks(link, { tasks, enforcer, streams }, parts);
+    await keepRight(parts, link, network).finally(() => streams.close());
     // Said first, so that the controller gives this node its grace while the agent is away.
     heartbeats.announceRestart();
   } finally {
@@ -181,8 +183,7 @@ async function openHost({ options, address, logger }: LinkParts, self: NodeSelf)
 
 async function attachTasks(
   link: Link,
-  tasks: NodeTasks,
-  enforcer: Enforcer,
+  { tasks, enforcer, streams }: { tasks: NodeTasks; enforcer: Enforcer; streams: NodeStreams },
   { assignments }: LinkParts,
 ): Promise<void> {
   await link.attach({
@@ -195,6 +196,9 @@ async function attachTasks(
     onSynced: () => {
       tasks.confirm();
       return Promise.resolve();
+    },
+    onOpen: (request) => {
+      streams.answer(request);
     },
   });
 }

@@ -14,6 +14,27 @@ function processTerminal(): Terminal {
     err: (text) => {
       stderr.write(text);
     },
+    write: (chunk, stream) =>
+      new Promise((resolve) => {
+        const target = stream === 'out' ? stdout : stderr;
+        if (target.write(chunk)) resolve();
+        else target.once('drain', resolve);
+      }),
+    person: () => {
+      const { stdin } = process;
+      if (!stdin.isTTY || !stdout.isTTY) return undefined;
+      return {
+        size: () => ({ columns: stdout.columns, rows: stdout.rows }),
+        onResize: (listener) => {
+          stdout.on('resize', listener);
+          return () => void stdout.off('resize', listener);
+        },
+        raw: () => {
+          stdin.setRawMode(true);
+          return () => void stdin.setRawMode(false);
+        },
+      };
+    },
     outColours: coloursFor(stdout.isTTY, process.env),
     errColours: coloursFor(stderr.isTTY, process.env),
     live: async () => {
@@ -61,6 +82,7 @@ function definedVariables(): Record<string, string> {
 }
 
 endQuietlyOnClosedPipe();
+const used = { stdin: false };
 const signal = interruptSignal();
 const host: Host = {
   terminal: processTerminal(),
@@ -68,10 +90,15 @@ const host: Host = {
   cwd: process.cwd(),
   signal,
   nowMs: () => Date.now(),
-  stdin: () => addAbortSignal(signal, process.stdin) as AsyncIterable<Uint8Array>,
+  stdin: () => {
+    used.stdin = true;
+    return addAbortSignal(signal, process.stdin) as AsyncIterable<Uint8Array>;
+  },
   connect: async (context) => {
     const { connectControl } = await import('./commands/connect.ts');
     return connectControl(context);
   },
 };
 process.exitCode = await run(process.argv.slice(2), host);
+// What was typed for a command that has ended is nobody's; waiting for more would keep this process.
+if (used.stdin) process.stdin.destroy();

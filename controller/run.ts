@@ -1,10 +1,9 @@
 /** Composition root of the controller: joins adapters to ports. Everything started here is stopped here. */
 import { createHash } from 'node:crypto';
-import { networkInterfaces } from 'node:os';
 import { join } from 'node:path';
 import { customAlphabet } from 'nanoid';
 import pLimit from 'p-limit';
-import { describeError, FrotaError } from '../proto/base/errors.ts';
+import { describeError } from '../proto/base/errors.ts';
 import { monoMs, wallMs } from '../proto/base/clock.ts';
 import type { Clock } from '../proto/base/clock.ts';
 import type { Logger } from '../proto/base/log.ts';
@@ -17,6 +16,7 @@ import { parseAddress } from '../proto/rpc/client.ts';
 import { createServer } from '../proto/rpc/server.ts';
 import type { RpcServer } from '../proto/rpc/server.ts';
 import { joinService } from '../proto/rpc/service.ts';
+import { advertisedHost } from './advertised-host.ts';
 import { createControl } from './api/control.ts';
 import type { Control } from './api/control.ts';
 import { joinNode } from './api/join.ts';
@@ -51,6 +51,7 @@ import { adoptSealingKey, hasSealedRecords } from './store/sealed-records.ts';
 import { createRecords } from './store/write-records.ts';
 import type { Records } from './store/write-records.ts';
 import type { Store } from './store/store.ts';
+import { createBroker } from './streams/broker.ts';
 
 /** Lower case and digits: ids become host names, namespaces and cgroups. 36^12 makes a collision a matter of centuries. */
 const newId = customAlphabet('0123456789abcdefghijklmnopqrstuvwxyz', 12);
@@ -214,13 +215,17 @@ async function startServers(core: Core, stops: (() => Promise<void> | void)[]): 
     clock,
     logger,
   });
+  const broker = createBroker({
+    send: (nodeId, message) => dispatch.send(nodeId, message),
+    nodeName: (nodeId) => mirror.snapshot().nodes.get(nodeId)?.value.name ?? nodeId,
+    newId,
+  });
   watchNodes(core);
   mirror.onChange(() => {
     loop.wake();
     dispatch.changed();
   });
   judge.onChange(() => loop.wake());
-
   const advertised = options.advertise ?? advertisedHost(options.listen);
   const identity = await authority.issueServer([advertised], clock.now().wallMs);
   const tls = { certificate: identity.certificate, key: identity.key, ca: authority.certificate };
@@ -233,9 +238,15 @@ async function startServers(core: Core, stops: (() => Promise<void> | void)[]): 
   const addresses: Addresses = { control: withPort(controlPort), join: withPort(joinPort) };
 
   addJoin(joinServer, core, addresses);
-  addControl(controlServer, createControlService(core, addresses));
+  addControl(controlServer, createControlService(core, addresses), {
+    snapshot: () => mirror.snapshot(),
+    onChange: (listener) => mirror.onChange(listener),
+    broker,
+    nowMs: () => performance.now(),
+  });
   addDispatch(controlServer, {
     dispatch,
+    broker,
     authority,
     snapshot: () => mirror.snapshot(),
     readContent: (id) => readContent(core.store, core.sealer, id),
@@ -336,14 +347,4 @@ function solePlatform(
   if (first === undefined) return undefined;
   const same = others.every(({ os, architecture }) => os === first.os && architecture === first.architecture);
   return same ? { os: first.os, architecture: first.architecture } : undefined;
-}
-
-/** Listening everywhere says nothing about how others reach this machine: its first address that is not its own loopback. */
-function advertisedHost(listen: string): string {
-  const { host } = parseAddress(listen);
-  if (host !== '0.0.0.0' && host !== '::') return host;
-  const own = Object.values(networkInterfaces()).flatMap((list) => list ?? []);
-  const reachable = own.find((address) => !address.internal && address.family === 'IPv4');
-  if (reachable !== undefined) return reachable.address;
-  throw new FrotaError('unavailable', 'this machine has no address that others could reach; give one with --advertise');
 }

@@ -4,8 +4,15 @@ import type { RpcServer } from '../proto/rpc/server.ts';
 import { controlService } from '../proto/rpc/service.ts';
 import type { Caller, Control } from './api/control.ts';
 import { requireRole } from './security/roles.ts';
+import { runExec } from './streams/exec.ts';
+import type { ExecPorts } from './streams/exec.ts';
+import { readLogs } from './streams/logs.ts';
+import type { LogPorts } from './streams/logs.ts';
 
-export function addControl(server: RpcServer, control: Control): void {
+/** Logs and exec: what `controller/streams` gives. */
+export type StreamPorts = LogPorts & ExecPorts;
+
+export function addControl(server: RpcServer, control: Control, streams: StreamPorts): void {
   const caller = (context: CallContext): Caller => ({
     name: requireRole(context.peer, 'admin').commonName,
     signal: context.signal,
@@ -52,6 +59,14 @@ export function addControl(server: RpcServer, control: Control): void {
     inspect: async (request, context) => {
       caller(context);
       return Promise.resolve(control.inspect(request));
+    },
+    logs: (request, context) => {
+      caller(context);
+      return readLogs(streams, request, context.signal);
+    },
+    exec: (incoming, context) => {
+      caller(context);
+      return runExec(streams, incoming, context.signal);
     },
     getVersion: async (_request, context) => {
       caller(context);

@@ -9,10 +9,12 @@ import type { ContentPorts } from './dispatch/contents.ts';
 import type { Dispatch } from './dispatch/dispatch.ts';
 import type { Authority } from './security/authority.ts';
 import { requireRole } from './security/roles.ts';
+import type { Broker } from './streams/broker.ts';
 
 export interface DispatchParts extends ContentPorts {
   readonly dispatch: Dispatch;
   readonly authority: Authority;
+  readonly broker: Broker;
   readonly clock: Clock;
 }
 
@@ -28,6 +30,7 @@ export function addDispatch(server: RpcServer, parts: DispatchParts): void {
       const certificate = await authority.signNode(certificateRequest, nodeId, clock.now().wallMs);
       return { certificate, caCertificate: authority.certificate };
     },
+    stream: (incoming, context) => parts.broker.join(nodeOf(context), incoming, context.signal),
     fetchContents: async ({ ids }, context) => ({ contents: await contentsFor(parts, nodeOf(context), ids) }),
   });
 }

@@ -10,6 +10,7 @@ import type { Logger } from '../../proto/base/log.ts';
 import { pause } from '../../proto/base/pause.ts';
 import type { AgentMessage, ControllerMessage, HeldUnit, StatusReport, Welcome } from '../../proto/codec/dispatch.ts';
 import type { UnitChange } from '../../proto/codec/assignment.ts';
+import type { OpenStream } from '../../proto/codec/streams.ts';
 import type { NodeFacts } from '../../proto/domain/node.ts';
 import type { TaskStatus } from '../../proto/domain/task.ts';
 import { AppliedUnits } from './applied-units.ts';
@@ -33,6 +34,8 @@ export interface SessionPorts {
   readonly onWelcome: (welcome: Welcome) => Promise<void>;
   readonly onUnit: (key: string) => Promise<void>;
   readonly onSynced: () => Promise<void>;
+  /** Answered on a stream of its own; returns at once. */
+  readonly onOpen: (request: OpenStream) => void;
   readonly clock: Clock;
   readonly random: () => number;
   readonly logger: Logger;
@@ -146,6 +149,9 @@ class AgentSession implements Session {
         break;
       case 'synced':
         await this.#ports.onSynced();
+        break;
+      case 'open':
+        this.#ports.onOpen(message);
         break;
     }
   }

@@ -69,6 +69,25 @@ export function connectControl({ addresses, ca, certificate, key }: ClusterConte
     },
     rolloutRestart: async (targets, signal) =>
       (await ask((options) => client.rolloutRestart({ targets }, { ...options, signal }))).stacks,
+    logs: async function* (query, signal) {
+      await connected();
+      yield* client.logs(query, { signal });
+    },
+    exec: async function* (start, inputs, signal) {
+      await connected();
+      const call = client.exec({ signal });
+      const send = async (): Promise<void> => {
+        await call.write({ kind: 'start', start });
+        for await (const input of inputs) await call.write({ kind: 'input', input });
+      };
+      // What can't be sent any more is told by what is read.
+      void send().catch(() => undefined);
+      try {
+        yield* call;
+      } finally {
+        call.close();
+      }
+    },
     createJoinToken: (ttlSeconds, signal) =>
       ask((options) => client.createJoinToken({ ttlSeconds }, { ...options, signal })),
     version: (signal) => ask((options) => client.getVersion({}, { ...options, signal })),

@@ -14,6 +14,8 @@ import type { Inspected, ListEventsRequest } from '../../proto/codec/events.ts';
 import type { ClusterEvent } from '../../proto/domain/event.ts';
 import type { RestartedStack, RolloutUndoReply } from '../../proto/codec/rollouts.ts';
 import type { NodeView, RevisionView, ServiceView, TaskView } from '../../proto/domain/views.ts';
+import type { LogsQuery, LogsReply } from '../../proto/codec/streams.ts';
+import type { ExecInput, ExecOutput, ExecStart } from '../../proto/domain/exec.ts';
 import type { StackSpec } from '../../proto/domain/service.ts';
 
 export type { StackProgress };
@@ -45,6 +47,10 @@ export interface Control {
   rolloutHistory(stack: string, version: number | undefined, signal: AbortSignal): Promise<readonly RevisionView[]>;
   rolloutUndo(stack: string, version: number | undefined, signal: AbortSignal): Promise<Undone>;
   rolloutRestart(targets: readonly string[], signal: AbortSignal): Promise<readonly Restarted[]>;
+  /** Lines of all that is named, by time; with `follow` until `signal` aborts. */
+  logs(query: LogsQuery, signal: AbortSignal): AsyncIterable<LogsReply>;
+  /** Its exit code is the last of its output; leaving the iteration kills the command. */
+  exec(start: ExecStart, inputs: AsyncIterable<ExecInput>, signal: AbortSignal): AsyncIterable<ExecOutput>;
   createJoinToken(ttlSeconds: number, signal: AbortSignal): Promise<JoinToken>;
   version(signal: AbortSignal): Promise<GetVersionReply>;
   close(): void;

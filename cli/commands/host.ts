@@ -5,6 +5,14 @@ import type { Colours } from '../render/colours.ts';
 import type { LiveBlock } from '../render/progress.ts';
 import type { Control } from './control.ts';
 
+export interface PersonTerminal {
+  size(): { readonly columns: number; readonly rows: number };
+  /** Until the returned function is called. */
+  onResize(listener: () => void): () => void;
+  /** Every key goes to the command, Ctrl-C too, until the returned function is called. */
+  raw(): () => void;
+}
+
 export interface Terminal {
   /** Results only. */
   out(text: string): void;
@@ -12,6 +20,10 @@ export interface Terminal {
   err(text: string): void;
   readonly outColours: Colours;
   readonly errColours: Colours;
+  /** Bytes as they are; resolves when there is room for more. */
+  write(chunk: Uint8Array, stream: 'out' | 'err'): Promise<void>;
+  /** The terminal a person sits at; undefined where standard input or output is none. */
+  person(): PersonTerminal | undefined;
   /** A block on standard error that can be rewritten; undefined where that is no terminal. */
   live(): Promise<LiveBlock | undefined>;
 }

@@ -7,10 +7,12 @@ import { registerClusterUp } from './cluster-up.ts';
 import { registerContextLs } from './context-ls.ts';
 import { registerContextUse } from './context-use.ts';
 import { registerEvents } from './events.ts';
+import { ExitWith, registerExec, separateCommand } from './exec.ts';
 import { exitStatus, exitStatusOf } from './exit-status.ts';
 import { examples } from './host.ts';
 import type { Host } from './host.ts';
 import { registerInspect } from './inspect.ts';
+import { registerLogs } from './logs.ts';
 import { registerLs } from './ls.ts';
 import { registerNodeActivate, registerNodeDrain, registerNodePause } from './node-availability.ts';
 import { registerNodeLabel } from './node-label.ts';
@@ -65,6 +67,8 @@ export function createProgram(host: Host): Command {
   registerRolloutHistory(rollout, host);
   registerRolloutUndo(rollout, host);
   registerRolloutRestart(rollout, host);
+  registerLogs(program, host);
+  registerExec(program, host);
   registerEvents(program, host);
   registerInspect(program, host);
   const node = group(program, 'node', 'nodes of the cluster', ['node ls', 'node drain n2 --wait']);
@@ -113,9 +117,13 @@ export async function run(args: readonly string[], host: Host): Promise<number> 
       program.outputHelp();
       return exitStatus.done;
     }
-    await program.parseAsync(args, { from: 'user' });
+    await program.parseAsync([...separateCommand(args)], { from: 'user' });
     return exitStatus.done;
   } catch (thrown) {
+    if (thrown instanceof ExitWith) {
+      if (thrown.error !== undefined) await printError(thrown.error, args, host);
+      return thrown.status;
+    }
     if (thrown instanceof CommanderError && thrown.exitCode === 0) return exitStatus.done;
     const error = thrown instanceof CommanderError ? usageError(thrown) : FrotaError.from(thrown);
     await printError(error, args, host);

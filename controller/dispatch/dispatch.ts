@@ -38,6 +38,8 @@ export interface Dispatch {
   serve(nodeId: string, incoming: AsyncIterable<AgentMessage>, signal: AbortSignal): AsyncIterable<ControllerMessage>;
   /** The snapshot changed: sessions send what differs. */
   changed(): void;
+  /** Puts a message on the node's session; false where there is none. */
+  send(nodeId: string, message: ControllerMessage): boolean;
 }
 
 interface Live {
@@ -46,6 +48,7 @@ interface Live {
   readonly held: Map<string, string>;
   /** By key the revision that the agent has said to be in force, since that unit was last sent to it. */
   readonly applied: Map<string, string>;
+  readonly put: (message: ControllerMessage) => void;
   readonly wake: () => void;
   readonly end: () => void;
 }
@@ -73,7 +76,8 @@ export function createDispatch(ports: DispatchPorts): Dispatch {
     await ports.storeFacts({ ...first.value.facts, nodeId });
     const mailbox = createMailbox(signal);
     const held = new Map(first.value.held.map(({ key, revision }) => [key, revision]));
-    const live: Live = { nodeId, held, applied: new Map(), wake: mailbox.wake, end: mailbox.end };
+    const { put, wake, end } = mailbox;
+    const live: Live = { nodeId, held, applied: new Map(), put, wake, end };
     sessions.get(nodeId)?.end();
     sessions.set(nodeId, live);
     // Ends with the stream, never throws, and nothing waits for it: a session that was replaced must be able to end first.
@@ -98,6 +102,11 @@ export function createDispatch(ports: DispatchPorts): Dispatch {
 
   return {
     serve,
+    send: (nodeId, message) => {
+      const session = sessions.get(nodeId);
+      session?.put(message);
+      return session !== undefined;
+    },
     changed: () => {
       units.invalidate();
       const { nodes } = ports.snapshot();

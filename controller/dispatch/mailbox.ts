@@ -2,7 +2,7 @@
 import type { ControllerMessage } from '../../proto/codec/dispatch.ts';
 
 export interface Mailbox {
-  put(message: ControllerMessage): void;
+  readonly put: (message: ControllerMessage) => void;
   readonly wake: () => void;
   readonly end: () => void;
   /** Resolves true when there may be something to send, after `withinMs` at the latest, and false when the session is over. */

@@ -9,6 +9,8 @@ import type { UnitChange } from './assignment.ts';
 import { fetchedContentFromWire, fetchedContentToWire } from './content.ts';
 import { healthEnum, taskStateEnum } from './enums.ts';
 import { nodeFactsFromWire, nodeFactsToWire } from './node.ts';
+import { openStreamFromWire, openStreamToWire } from './streams.ts';
+import type { OpenStream } from './streams.ts';
 import * as w from './wire.ts';
 import type { Codec, Received, Sent } from './wire.ts';
 
@@ -89,7 +91,7 @@ export interface Welcome {
 
 /** Controller → agent. `welcome` is the first message and only the first; `synced`: all that differed has been sent. */
 export type ControllerMessage =
-  Welcome | UnitChange | { readonly kind: 'ack'; readonly sequence: number } | { readonly kind: 'synced' };
+  Welcome | UnitChange | { readonly kind: 'ack'; readonly sequence: number } | { readonly kind: 'synced' } | OpenStream;
 
 export const joinRequest: Codec<JoinRequest> = w.messageCodec(
   'JoinRequest',
@@ -223,7 +225,7 @@ const welcomeFromWire = (wire: Received<'Welcome'>): Welcome => ({
 });
 
 function controllerMessageToWire(message: ControllerMessage): Sent<'ControllerMessage'> {
-  const none = { welcome: null, change: null, ack: null, synced: null };
+  const none = { welcome: null, change: null, ack: null, synced: null, open: null };
   switch (message.kind) {
     case 'welcome':
       return { ...none, welcome: welcomeToWire(message) };
@@ -234,6 +236,8 @@ function controllerMessageToWire(message: ControllerMessage): Sent<'ControllerMe
       return { ...none, ack: { sequence: w.long(message.sequence, 'StatusAck.sequence') } };
     case 'synced':
       return { ...none, synced: {} };
+    case 'open':
+      return { ...none, open: openStreamToWire(message) };
     default:
       return unreachable(message);
   }
@@ -244,6 +248,7 @@ function controllerMessageFromWire(wire: Received<'ControllerMessage'>): Control
   if (wire.change !== null) return unitChangeFromWire(wire.change);
   if (wire.ack !== null) return { kind: 'ack', sequence: w.fromLong(wire.ack.sequence, 'StatusAck.sequence') };
   if (wire.synced !== null) return { kind: 'synced' };
+  if (wire.open !== null) return openStreamFromWire(wire.open);
   throw new FrotaError('corrupt', 'ControllerMessage.message is missing or of a later version');
 }
 

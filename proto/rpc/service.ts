@@ -7,6 +7,7 @@ import * as control from '../codec/control.ts';
 import * as dispatch from '../codec/dispatch.ts';
 import * as rollouts from '../codec/rollouts.ts';
 import * as events from '../codec/events.ts';
+import * as streams from '../codec/streams.ts';
 import type { Codec } from '../codec/wire.ts';
 import { frota } from '../gen/frota.js';
 
@@ -88,6 +89,8 @@ export const controlService = serviceOf(frota.v1.Control.prototype, {
   getVersion: { request: control.getVersionRequest, reply: control.getVersionReply },
   listEvents: { request: events.listEventsRequest, reply: events.listEventsReply },
   inspect: { request: events.inspectRequest, reply: events.inspectReply },
+  logs: { request: streams.logsQuery, reply: streams.logsReply },
+  exec: { request: streams.execUp, reply: streams.execOutput },
 });
 
 /** A new machine → controller, on the join port. */
@@ -100,4 +103,5 @@ export const dispatchService = serviceOf(frota.v1.Dispatch.prototype, {
   session: { request: dispatch.agentMessage, reply: dispatch.controllerMessage },
   renewCertificate: { request: dispatch.renewCertificateRequest, reply: dispatch.renewCertificateReply },
   fetchContents: { request: dispatch.fetchContentsRequest, reply: dispatch.fetchContentsReply },
+  stream: { request: streams.streamUp, reply: streams.streamDown },
 });

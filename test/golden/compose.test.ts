@@ -42,6 +42,8 @@ describe('what people see', () => {
           out += text;
         },
         err: () => undefined,
+        write: () => Promise.resolve(),
+        person: () => undefined,
         outColours: plain,
         errColours: plain,
         live: () => Promise.resolve(undefined),

@@ -184,6 +184,7 @@ class RunningAgent {
         return Promise.resolve();
       },
       onUnit: (key) => this.#onUnit(key),
+      onOpen: () => undefined,
       onSynced: async () => {
         this.#synced = true;
         await this.#onSynced();

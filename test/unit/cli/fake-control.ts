@@ -14,6 +14,8 @@ import type { StackSpec } from '../../../proto/domain/service.ts';
 import type { Inspected, ListEventsRequest } from '../../../proto/codec/events.ts';
 import type { ClusterEvent } from '../../../proto/domain/event.ts';
 import type { NodeView, RevisionView, ServiceView, TaskView } from '../../../proto/domain/views.ts';
+import type { LogsQuery, LogsReply } from '../../../proto/codec/streams.ts';
+import type { ExecInput, ExecOutput, ExecStart } from '../../../proto/domain/exec.ts';
 
 export const aTask = (over: Partial<TaskView> = {}): TaskView => ({
   id: 't1',
@@ -87,6 +89,9 @@ export class FakeControl implements Control {
   revisions: readonly RevisionView[] = [];
   restores = 1;
   restarted: readonly Restarted[] = [];
+  logReplies: readonly LogsReply[] = [];
+  readonly inputs: ExecInput[] = [];
+  outputs: readonly ExecOutput[] = [];
   failure: FrotaError | undefined;
   /** Each watch takes the next list; the last one is used again. */
   watches: WatchStep[][] = [[progress()]];
@@ -176,6 +181,20 @@ export class FakeControl implements Control {
 
   version(): Promise<{ version: string; clusterId: string }> {
     return this.#answer('version', { version: '9.9.9', clusterId: 'c1' });
+  }
+
+  async *logs(query: LogsQuery): AsyncIterable<LogsReply> {
+    this.calls.push({ logs: query });
+    if (this.failure !== undefined) throw this.failure;
+    yield* this.logReplies;
+    await Promise.resolve();
+  }
+
+  async *exec(start: ExecStart, inputs: AsyncIterable<ExecInput>): AsyncIterable<ExecOutput> {
+    this.calls.push({ exec: start });
+    if (this.failure !== undefined) throw this.failure;
+    for await (const input of inputs) this.inputs.push(input);
+    yield* this.outputs;
   }
 
   close(): void {

@@ -68,6 +68,13 @@ export class CommandLine {
         err: (text) => {
           this.err += text;
         },
+        write: (chunk, stream) => {
+          const text = Buffer.from(chunk).toString('utf8');
+          if (stream === 'out') this.out += text;
+          else this.err += text;
+          return Promise.resolve();
+        },
+        person: () => undefined,
         outColours: colours,
         errColours: colours,
         live: () => {

@@ -7,6 +7,7 @@ import { silentLogger } from '../../../proto/base/log.ts';
 import { createServer } from '../../../proto/rpc/server.ts';
 import type { Handlers } from '../../../proto/rpc/server.ts';
 import { controlService } from '../../../proto/rpc/service.ts';
+import type { ExecInput } from '../../../proto/domain/exec.ts';
 import type { FakeControl } from './fake-control.ts';
 
 export interface RealServer {
@@ -40,6 +41,13 @@ export async function serveControl(control: FakeControl): Promise<RealServer> {
       for await (const event of control.listEvents(request)) yield { events: [event] };
     },
     inspect: async ({ name }) => ({ found: await control.inspect(name) }),
+    logs: (query) => control.logs(query),
+    exec: async function* (incoming) {
+      for await (const message of incoming) {
+        if (message.kind === 'start') yield* control.exec(message.start, noInput());
+        return;
+      }
+    },
     getVersion: () => control.version(),
   };
   server.add(controlService, handlers);
@@ -52,4 +60,8 @@ export async function serveControl(control: FakeControl): Promise<RealServer> {
       rmSync(folder, { recursive: true, force: true });
     },
   };
+}
+
+async function* noInput(): AsyncGenerator<ExecInput> {
+  yield* [];
 }

@@ -48,6 +48,8 @@ const controlHandlers: Handlers<typeof controlService> = {
   createJoinToken: async () => notHere(),
   listEvents: () => notHere(),
   inspect: async () => notHere(),
+  logs: () => notHere(),
+  exec: () => notHere(),
   getVersion: async () => ({ version: '1.2.3', clusterId: 'c1' }),
 };
 
@@ -428,7 +430,7 @@ type SessionHandler = Handlers<typeof dispatchService>['session'];
 
 async function dispatchClient(session: SessionHandler) {
   const { address, server } = await serve((s) => {
-    s.add(dispatchService, { session, renewCertificate: async () => notHere(), fetchContents: async () => notHere() });
+    s.add(dispatchService, { session, renewCertificate: async () => notHere(), fetchContents: async () => notHere(), stream: () => notHere() }); // prettier-ignore
   });
   return { client: createClient(dispatchService, open([address])), server };
 }

@@ -88,6 +88,10 @@ async function serveControl(ca: Authority): Promise<string> {
       return { certificate, caCertificate: ca.certificate };
     },
     fetchContents: async () => ({ contents: [] }),
+
+    stream: async function* () {
+      throw new Error('not in this test');
+    },
   });
   const { port } = await server.listen('127.0.0.1:0');
   closers.push(() => server.close());

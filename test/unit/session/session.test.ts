@@ -71,6 +71,7 @@ describe('session', () => {
     statuses: () => [running],
     onWelcome: () => Promise.resolve(),
     onUnit: () => Promise.resolve(),
+    onOpen: () => undefined,
     onSynced: () => Promise.resolve(),
     clock: { now: () => ({ monoMs: monoMs(0), wallMs: wallMs(1_000) }) },
     random: () => 0,
