@@ -85,11 +85,10 @@ function slotOf(
   const latest = live.at(-1) ?? tasks.at(-1);
   if (latest === undefined) return wrong('was never given a task');
   const [old, next, ...more] = live;
-  // An update that starts first goes on where both fit; else the old one stays.
+  // What starts first goes on where both fit; else the old one stays.
   if (old !== undefined && next !== undefined && more.length === 0 && next.nodeId === undefined) {
-    if (service.update.order === 'start-first' || service.rollback.order === 'start-first') {
-      return waits(calm, stack, service, next, only);
-    }
+    const startsFirst = service.update.order === 'start-first' || service.rollback.order === 'start-first';
+    if (startsFirst || !isAllowed(calm, service, old)) return waits(calm, stack, service, next, only);
   }
   if (live.length > 1) return wrong(`has ${live.map(({ id }) => id).join(' and ')} at a time`);
   const state = stateOf(calm, latest);
@@ -101,6 +100,7 @@ function slotOf(
     if (health === 'unhealthy' && service.restart.condition === 'any' && service.restart.maxAttempts === undefined) {
       return wrong(`has ${latest.id}, which is unhealthy and stays so`);
     }
+    if (!isAllowed(calm, service, latest)) return wrong(`has ${latest.id} on a node that its constraints do not allow`);
     const current = canonicalJson(latest.template) === canonicalJson(service.template);
     return { kind: current ? 'runs' : 'old', what: current ? what : `still runs ${latest.id} of an older template` };
   }
@@ -123,6 +123,11 @@ function waits(calm: Calm, stack: string, service: ServiceSpec, task: Task, only
   return node === undefined
     ? { kind: 'waits for room', what }
     : { kind: 'wrong', what: `${what}, though ${node.name} has room for it` };
+}
+
+function isAllowed({ machines }: Calm, service: ServiceSpec, { nodeId }: Task): boolean {
+  const machine = machines.find((one) => one.nodeId === nodeId);
+  return machine !== undefined && matches(machine, service);
 }
 
 function matches({ zone }: Machine, { placement }: ServiceSpec): boolean {

@@ -50,15 +50,21 @@ export const slotWantedOnce: Property<Commit> = {
 };
 
 /**
- * The new task comes up while the old one, which runs, goes on: on a drained node, or where an update starts first. The
- * plan may have seen the node and the stack as they were a moment ago.
+ * The new task comes up while the old one, which runs, goes on: on a node that is drained or that the service's constraints
+ * no longer allow, or where an update starts first. The plan may have seen node and stack as they were a moment ago.
  */
 function isReplacement({ before, recent }: Commit, old: Task, next: Task): boolean {
   if (stateIn(before, old) !== 'running' || next.attempt <= old.attempt) return false;
   return recent.some((snapshot) => {
-    if (snapshot.nodes.get(old.nodeId ?? '')?.value.availability === 'drain') return true;
+    const node = snapshot.nodes.get(old.nodeId ?? '')?.value;
+    if (node?.availability === 'drain') return true;
     const services = snapshot.stacks.get(old.stack)?.value.spec.services;
     const spec = services?.find(({ name }) => name === old.service);
+    // People here write constraints on one label only.
+    const fits = spec?.placement.constraints.every(
+      ({ operator, value }) => (node?.labels['zone'] === value) === (operator === '=='),
+    );
+    if (fits === false) return true;
     const startsFirst = spec?.update.order === 'start-first' || spec?.rollback.order === 'start-first';
     return startsFirst && old.templateHash !== next.templateHash;
   });

@@ -4,7 +4,7 @@ import type { NodeLiveness } from '../../proto/domain/node.ts';
 import { serviceId } from '../../proto/domain/service.ts';
 import type { Task } from '../../proto/domain/task.ts';
 import type { Machine } from './machine.ts';
-import { commitProperties, companionsOf, isWanted, signalProperties, startProperties } from './properties.ts';
+import { commitProperties, companionsOf, signalProperties, startProperties } from './properties.ts';
 import type { Commit } from './simulated-store.ts';
 import type { Tally } from './tally.ts';
 import type { Trace } from './trace.ts';
@@ -97,12 +97,13 @@ export class Witness {
     const id = serviceId(task.stack, task.service);
     const published = (stored.services.get(id)?.value.ports.length ?? 0) > 0;
     const heard = this.#parts.liveness();
-    const leading = this.#parts.machines().filter(({ nodeId, powered, appliedNetwork }) => {
+    const leading = this.#parts.machines().filter(({ nodeId, powered, appliedNetwork, containers }) => {
       if (!powered || heard?.get(nodeId)?.state !== 'ready') return false;
+      // Who could use it: anybody through a published port, else what runs there of the same stack.
       const uses =
         published ||
-        [...stored.tasks.values()].some(
-          ({ value }) => value.stack === task.stack && value.nodeId === nodeId && isWanted(stored, value),
+        [...containers.values()].some(
+          ({ id: other, state }) => state.kind === 'running' && stored.tasks.get(other)?.value.stack === task.stack,
         );
       const unit = appliedNetwork?.services.find((one) => serviceId(one.stack, one.name) === id);
       return uses && unit?.endpoints.some((endpoint) => endpoint.taskId === taskId) === true;
