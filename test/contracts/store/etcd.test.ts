@@ -121,19 +121,31 @@ describe('store on etcd', () => {
     expect(seen).toBe(count);
   });
 
-  it('ends a watch that stops reading and is compacted, when it reads on', { timeout: timeoutMs }, async () => {
+  it('ends a watch whose reader was too slow for what is kept, when it reads on', { timeout: timeoutMs }, async () => {
     const store = await open();
     const { revision } = await store.range('');
     const watch = store.watch('', revision, new AbortController().signal)[Symbol.asyncIterator]();
     await store.commit([only(put('first', '1'))]);
     await watch.next();
-    // More than the connection's buffers hold.
-    for (let n = 0; n < 300; n += 1) await store.commit([only(put(`k${String(n)}`, 'x'.repeat(200_000)))]);
+    // First what fills the connection, then more messages than etcd keeps for one that takes none (1,024).
+    for (let n = 0; n < 60; n += 1) await store.commit([only(put(`k${String(n)}`, 'x'.repeat(500_000)))]);
+    const small = Array.from({ length: 100 }, (_, n) => only(put('small', String(n))));
+    for (let n = 0; n < 15; n += 1) await store.commit(small);
     await store.compact((await store.range('first')).revision);
-    let error: unknown;
-    for (let n = 0; n < 400 && error === undefined; n += 1)
-      await watch.next().catch((thrown: unknown) => (error = thrown));
-    expect(error).toMatchObject({ code: 'conflict' });
+    const seen: number[] = [];
+    const reading = (async () => {
+      for (;;) {
+        const step = await watch.next();
+        if (step.done === true) return;
+        seen.push(step.value.revision);
+      }
+    })();
+    // Should nothing be forgotten, reading would wait for ever.
+    const late = sleep(30_000).then(() => new FrotaError('deadline', `read ${String(seen.length)} batches to the end`));
+    const error = await Promise.race([failure(reading), late]);
+    expect(error.code, error.message).toBe('conflict');
+    // What was shown before has no gap.
+    expect(seen).toEqual(seen.map((_, index) => (seen[0] ?? 0) + index));
   });
 
   it('forgets old revisions by itself', async () => {
