@@ -23,7 +23,7 @@ export interface AgentParts {
   readonly random: Random;
   readonly logger: (who: string, isAlive: () => boolean) => Logger;
   /** A call to the controller's address. */
-  readonly open: (life: Life) => DispatchStream;
+  readonly open: (life: Life, signal: AbortSignal) => DispatchStream;
   /** The agent's thread for heartbeats knows its controller from now on. */
   readonly welcomed: (life: Life, intervalMs: number) => void;
   /** It ended by itself: a bug. */
@@ -173,7 +173,7 @@ class RunningAgent {
     const assignments = this.#assignments;
     if (assignments === undefined) throw new Error('connected before the journal was read');
     this.#session = startSession({
-      open: () => this.#parts.open(this.#life),
+      open: (signal) => this.#parts.open(this.#life, signal),
       assignments,
       bootId: this.#bootId,
       facts: () => this.#life.call(1, () => factsOf(machine)),

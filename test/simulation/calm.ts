@@ -57,18 +57,12 @@ function slotsOf(calm: Calm, stack: string, service: ServiceSpec): readonly Slot
       return { ...slotOf(calm, stack, service, tasks), where: `.${String(slot)}` };
     });
   }
-  const matching = calm.machines.filter((machine) => matches(machine, service));
-  const places = [...new Set(ofService.map(({ slot }) => slot))].map((slot) =>
-    ofService.filter((task) => task.slot === slot),
-  );
-  return matching.map((machine) => {
-    // A task that waits has no node yet; whether it is for this one its slot alone knows, so any that waits counts.
-    const tasks =
-      places.find((list) => list.some((task) => task.nodeId === machine.nodeId)) ??
-      places.find((list) => list.every((task) => task.nodeId === undefined)) ??
-      [];
-    return { ...slotOf(calm, stack, service, tasks, machine), where: ` on ${machine.name}` };
-  });
+  return calm.machines
+    .filter((machine) => matches(machine, service))
+    .map((machine) => {
+      const tasks = ofService.filter(({ slot }) => slot === machine.globalSlot);
+      return { ...slotOf(calm, stack, service, tasks, machine), where: ` on ${machine.name}` };
+    });
 }
 
 /** Oldest first. `only`: the one machine it is for. */

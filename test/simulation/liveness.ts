@@ -49,6 +49,12 @@ export class SimulatedLiveness {
     return this.#states;
   }
 
+  /** When the node was last taken for ready after it was not, virtual time; undefined: it is not. */
+  readySinceMs(nodeId: string): number | undefined {
+    const record = this.#watched.get(nodeId)?.record;
+    return record?.state === 'ready' ? record.sinceMs : undefined;
+  }
+
   onChange(listener: () => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);

@@ -40,6 +40,8 @@ export class Machine {
   readonly nodeId: string;
   readonly address: string;
   readonly subnet: string;
+  /** The slot that stands for this node in every global service: the ordinal of its subnet in the pool, from 1. */
+  readonly globalSlot: number;
   readonly capacity: Resources;
   readonly zone: string;
   readonly disk: Disk;
@@ -66,6 +68,7 @@ export class Machine {
     this.nodeId = `node${String(index)}`;
     this.address = `192.0.2.${String(index)}`;
     this.subnet = `10.64.${String(index)}.0/24`;
+    this.globalSlot = index + 1;
     this.capacity = parts.capacity;
     this.zone = zones[index % zones.length] ?? zones[0];
     this.random = parts.random;

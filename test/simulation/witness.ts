@@ -1,6 +1,5 @@
 /** Sees all that happens, remembers what the properties need to know of the past, and asks them. */
 import type { Snapshot } from '../../controller/plan/snapshot.ts';
-import type { NodeLiveness } from '../../proto/domain/node.ts';
 import { serviceId } from '../../proto/domain/service.ts';
 import type { Task } from '../../proto/domain/task.ts';
 import type { Machine } from './machine.ts';
@@ -18,8 +17,8 @@ export interface WitnessParts {
   readonly machines: () => readonly Machine[];
   /** Whether a controller has told the running agent of a node all that it is to have. */
   readonly confirmed: (nodeId: string) => boolean;
-  /** As the leader has it; undefined while there is none. */
-  readonly liveness: () => ReadonlyMap<string, NodeLiveness> | undefined;
+  /** Since when the leader has taken a node for ready; undefined: it does not. */
+  readonly readySinceMs: (nodeId: string) => number | undefined;
   readonly violated: (property: { readonly name: string; readonly why: string }, what: string) => void;
 }
 
@@ -96,9 +95,10 @@ export class Witness {
     const sinceMs = this.#unwantedAtMs.get(taskId);
     const id = serviceId(task.stack, task.service);
     const published = (stored.services.get(id)?.value.ports.length ?? 0) > 0;
-    const heard = this.#parts.liveness();
     const leading = this.#parts.machines().filter(({ nodeId, powered, appliedNetwork, containers }) => {
-      if (!powered || heard?.get(nodeId)?.state !== 'ready') return false;
+      // Who was not heard meanwhile was not waited for.
+      const readySinceMs = this.#parts.readySinceMs(nodeId);
+      if (!powered || readySinceMs === undefined || readySinceMs > (sinceMs ?? 0)) return false;
       // Who could use it: anybody through a published port, else what runs there of the same stack.
       const uses =
         published ||

@@ -96,7 +96,7 @@ export class World {
       stored: () => this.store.snapshot(),
       machines: () => this.machines,
       confirmed: (nodeId) => this.agents.get(nodeId)?.confirmed() === true,
-      liveness: () => this.front()?.liveness.states(),
+      readySinceMs: (nodeId) => this.front()?.liveness.readySinceMs(nodeId),
       violated: (property, what) => {
         this.fail(property, what);
       },
@@ -221,7 +221,7 @@ export class World {
       world: { time: this.time, tally: this.tally, epochMs },
       random: this.random.fork(),
       logger: (who, isAlive) => this.trace.logger(who, isAlive),
-      open: (life) => this.#open(machine, life),
+      open: (life, signal) => this.#open(machine, life, signal),
       welcomed: (life, intervalMs) => {
         this.#welcomed(machine, life, intervalMs);
       },
@@ -327,7 +327,7 @@ export class World {
     this.network.datagram(machine.name, to.name, () => to.liveness.heard(machine.nodeId, restarting));
   }
 
-  #open(machine: Machine, life: Life): DispatchStream {
+  #open(machine: Machine, life: Life, signal: AbortSignal): DispatchStream {
     // Where an old controller still answers, some agent finds it.
     const target = this.random.chance(0.8) ? this.front() : this.random.pickAny(this.controllers);
     const stream: AgentStream = new Stream<AgentMessage, ControllerMessage>(
@@ -344,7 +344,14 @@ export class World {
       { up: upCodec, down: downCodec },
     );
     this.streams.add(stream);
-    stream.onBroken('client', () => this.streams.delete(stream));
+    const cancel = (): void => {
+      stream.finish('client');
+    };
+    signal.addEventListener('abort', cancel, { once: true });
+    stream.onBroken('client', () => {
+      signal.removeEventListener('abort', cancel);
+      this.streams.delete(stream);
+    });
     const givesUpAtMs = this.time.nowMs + this.random.between(connectTimeoutMs.min, connectTimeoutMs.max);
     this.#dial(stream, { machine, life, target, givesUpAtMs });
     return stream.client;
