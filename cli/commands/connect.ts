@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { FrotaError } from '../../proto/base/errors.ts';
 import { connect, createClient } from '../../proto/rpc/client.ts';
+import type { Client } from '../../proto/rpc/client.ts';
 import { controlService } from '../../proto/rpc/service.ts';
 import type { ListEventsReply, ListEventsRequest } from '../../proto/codec/events.ts';
 import type { ClusterEvent } from '../../proto/domain/event.ts';
@@ -55,6 +56,24 @@ export function connectControl({ addresses, ca, certificate, key }: ClusterConte
         yield* client.listEvents(from, { signal });
       }),
     inspect: async (name, signal) => (await ask((options) => client.inspect({ name }, { ...options, signal }))).found,
+    ...rolloutCalls(client, ask),
+    ...streamCalls(client, connected),
+    createJoinToken: (ttlSeconds, signal) =>
+      ask((options) => client.createJoinToken({ ttlSeconds }, { ...options, signal })),
+    version: (signal) => ask((options) => client.getVersion({}, { ...options, signal })),
+    close: () => {
+      connection.close();
+    },
+  };
+}
+
+type ControlClient = Client<typeof controlService>;
+/** Connected first, and bounded. */
+type Ask = <T>(call: (options: { deadlineMs: number }) => Promise<T>) => Promise<T>;
+type RolloutCalls = 'rolloutStatus' | 'rolloutHistory' | 'rolloutUndo' | 'rolloutRestart';
+
+function rolloutCalls(client: ControlClient, ask: Ask): Pick<Control, RolloutCalls> {
+  return {
     rolloutStatus: async (target, signal) => {
       const request = target === undefined ? {} : { target };
       return (await ask((options) => client.rolloutStatus(request, { ...options, signal }))).services;
@@ -69,6 +88,11 @@ export function connectControl({ addresses, ca, certificate, key }: ClusterConte
     },
     rolloutRestart: async (targets, signal) =>
       (await ask((options) => client.rolloutRestart({ targets }, { ...options, signal }))).stacks,
+  };
+}
+
+function streamCalls(client: ControlClient, connected: () => Promise<void>): Pick<Control, 'exec' | 'logs'> {
+  return {
     logs: async function* (query, signal) {
       await connected();
       yield* client.logs(query, { signal });
@@ -87,12 +111,6 @@ export function connectControl({ addresses, ca, certificate, key }: ClusterConte
       } finally {
         call.close();
       }
-    },
-    createJoinToken: (ttlSeconds, signal) =>
-      ask((options) => client.createJoinToken({ ttlSeconds }, { ...options, signal })),
-    version: (signal) => ask((options) => client.getVersion({}, { ...options, signal })),
-    close: () => {
-      connection.close();
     },
   };
 }

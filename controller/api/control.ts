@@ -94,6 +94,19 @@ export function createControl(ports: ControlPorts) {
     },
     watchStack: ({ stack }: wire.WatchStackRequest, caller: Caller): AsyncIterable<wire.StackProgress> =>
       watch(ports, () => progress(viewInput(), stack), caller.signal),
+    ...rolloutUseCases(ports, viewInput),
+    createJoinToken: async ({ ttlSeconds }: wire.CreateJoinTokenRequest): Promise<wire.CreateJoinTokenReply> => {
+      const ttlMs = ttlSeconds === 0 ? undefined : ttlSeconds * 1000;
+      return { ...(await ports.createToken(ttlMs)), joinAddress: ports.joinAddress };
+    },
+    listEvents: (request: ListEventsRequest, caller: Caller) => listEvents(ports, request, caller.signal),
+    inspect: ({ name }: InspectRequest): InspectReply => ({ found: inspect(viewInput(), name) }),
+    getVersion: (): wire.GetVersionReply => ({ version: ports.version, clusterId: ports.clusterId }),
+  };
+}
+
+function rolloutUseCases(ports: ControlPorts, viewInput: () => ViewInput) {
+  return {
     rolloutStatus: ({ target }: rollouts.RolloutStatusRequest): rollouts.RolloutStatusReply => {
       const { stack, service } = taskFilter(ports.snapshot(), target);
       const services = serviceViews(viewInput(), stack);
@@ -115,13 +128,6 @@ export function createControl(ports: ControlPorts) {
       await ports.passed();
       return { stacks };
     },
-    createJoinToken: async ({ ttlSeconds }: wire.CreateJoinTokenRequest): Promise<wire.CreateJoinTokenReply> => {
-      const ttlMs = ttlSeconds === 0 ? undefined : ttlSeconds * 1000;
-      return { ...(await ports.createToken(ttlMs)), joinAddress: ports.joinAddress };
-    },
-    listEvents: (request: ListEventsRequest, caller: Caller) => listEvents(ports, request, caller.signal),
-    inspect: ({ name }: InspectRequest): InspectReply => ({ found: inspect(viewInput(), name) }),
-    getVersion: (): wire.GetVersionReply => ({ version: ports.version, clusterId: ports.clusterId }),
   };
 }
 

@@ -270,7 +270,7 @@ export const logsReply: Codec<LogsReply> = w.messageCodec(
       const { source, line } = each;
       return {
         source,
-        line: lineFromWire(w.required<Received<'LogLine'>>(line as Received<'LogLine'> | null, 'SourcedLine.line')),
+        line: lineFromWire(w.required<Received<'LogLine'>>(line, 'SourcedLine.line')),
       };
     }),
     notices: wire.notices,

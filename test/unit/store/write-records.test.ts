@@ -117,7 +117,7 @@ describe('records', () => {
   it('takes the largest stack that is accepted, with its history', async () => {
     const environment = Object.fromEntries(Array.from({ length: 100 }, (_, index) => [`V${String(index)}`, 'x'.repeat(1_000)])); // prettier-ignore
     const one = aServiceSpec({ template: aTemplate({ environment }) });
-    const services = [...'abcdef'].map((name) => ({ ...one, name }));
+    const services = ['a', 'b', 'c', 'd', 'e', 'f'].map((name) => ({ ...one, name }));
     const spec = aStackSpec('shop', services);
     expect(validateStackSpec(spec).filter(({ message }) => message.includes('bytes'))).toEqual([]);
     expect(JSON.stringify(spec).length).toBeGreaterThan(maxStackBytes * 0.95);
