@@ -29,9 +29,14 @@ export class EndpointHistory {
     if (revisions.size > revisionsRemembered && oldest !== undefined) revisions.delete(oldest);
   }
 
-  /** Undefined: nobody here knows. */
-  leadsTo(key: string, revision: string, taskId: string): boolean | undefined {
-    return this.#byKey.get(key)?.get(revision)?.has(taskId);
+  /**
+   * Whether who has said that this revision is in force leads to the task, or may be at work on a later one that does: an
+   * agent says again what is in force when it is sent the next. Undefined: nobody here knows.
+   */
+  mayLeadTo(key: string, revision: string, taskId: string): boolean | undefined {
+    const revisions = [...(this.#byKey.get(key) ?? [])];
+    const index = revisions.findIndex(([known]) => known === revision);
+    return index === -1 ? undefined : revisions.slice(index).some(([, tasks]) => tasks.has(taskId));
   }
 
   /** Forgets the units that no service stands for any more. */
@@ -139,7 +144,7 @@ export class Drains {
       if (state === 'down' || state === 'unreachable') return false;
       // Without a session it serves what it last held: it is waited for as long as it may be about to come back.
       const revision = this.#ports.applied(nodeId)?.get(task.unitKey);
-      return revision === undefined || this.#ports.history.leadsTo(task.unitKey, revision, task.id) !== false;
+      return revision === undefined || this.#ports.history.mayLeadTo(task.unitKey, revision, task.id) !== false;
     });
   }
 }

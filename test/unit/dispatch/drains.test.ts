@@ -44,9 +44,14 @@ const withA = serviceUnitOf(world());
 const withoutA = serviceUnitOf(world(stopping));
 
 /** The controller's memory as it is when `a` begins to stop and every node has said that it leads to it. */
-function leaving(states: Readonly<Record<string, NodeState | undefined>> = {}, snapshot = world(stopping)) {
+function leaving(
+  states: Readonly<Record<string, NodeState | undefined>> = {},
+  snapshot = world(stopping),
+  earlier = withA,
+) {
   let nowMs = 0;
   const history = new EndpointHistory();
+  history.add(key, earlier);
   history.add(key, withA);
   history.add(key, withoutA);
   const applied = new Map(names.map((name) => [`id-${name}`, new Map([[key, withA.revision]])]));
@@ -117,6 +122,18 @@ describe('a task that stops', () => {
     say('n2');
     say('n3', 'of-an-earlier-controller');
     expect(desired()).toBe('draining');
+  });
+
+  it('waits for a node that serves what was before the task: it may be at work on a revision that leads to it', () => {
+    const before = aService({ ports: [{ target: 80, published: 8081, protocol: 'tcp' }] });
+    const earlier = serviceUnitOf({ ...world(stopping), services: aSnapshot({ services: [before] }).services });
+    const { say, desired } = leaving({}, world(stopping), earlier);
+    say('n1');
+    say('n2');
+    say('n3', earlier.revision);
+    expect(desired()).toBe('draining');
+    say('n3');
+    expect(desired()).toBe('shutdown');
   });
 
   it('has no way back to running on, whatever is said afterwards', () => {
