@@ -101,11 +101,13 @@ describe('an update', () => {
 
   it('that fails is rolled back where its policy says so', async () => {
     const update = ', failure_action: rollback, order: start-first';
-    expect(await fewestDuring(async () => {
+    const fewest = await fewestDuring(async () => {
       const failed = await declare({ colour: 'white', update, command: 'exit 4' });
       expect(failed.code).toBe(3);
       expect(failed.stderr).toContain('update rolled back: 1 of 3 slots failed');
-    })).toBe(3); // prettier-ignore
+    });
+    // Without a health check a task that is about to fail runs for a moment, which may be enough to end the one before it.
+    expect(fewest).toBeGreaterThanOrEqual(2);
     expect((await status())?.rollout).toMatchObject({ state: 'rolled-back', updated: 0 });
     expect((await cluster.frota('scale', 'web=4', '--wait')).code).toBe(0);
     expect((await cluster.frota('scale', 'web=3', '--wait')).code).toBe(0);
