@@ -139,7 +139,7 @@ async function startCore(
     logger,
   });
   stops.push(() => loop.close());
-  const chronicle = await startHistory({ store, leadership, judge, logger });
+  const chronicle = await startHistory({ store, leadership, judge, clock, logger });
   stops.push(() => chronicle.close());
   return { options, logger, authority, store, leadership, mirror, records, sealer, judge, loop, chronicle };
 }

@@ -1,5 +1,5 @@
 /** The history on its store, told of every change of liveness. Part of the composition root. */
-import { monoMs, wallMs } from '../proto/base/clock.ts';
+import type { Clock } from '../proto/base/clock.ts';
 import type { Logger } from '../proto/base/log.ts';
 import { startChronicle } from './events/chronicle.ts';
 import type { Chronicle } from './events/chronicle.ts';
@@ -12,12 +12,12 @@ export interface HistoryParts {
   readonly store: Store;
   readonly leadership: Leadership;
   readonly judge: LivenessJudge;
+  readonly clock: Clock;
   readonly logger: Logger;
 }
 
 /** The caller closes it, before the store. */
-export async function startHistory({ store, leadership, judge, logger }: HistoryParts): Promise<Chronicle> {
-  const clock = { now: () => ({ monoMs: monoMs(performance.now()), wallMs: wallMs(Date.now()) }) };
+export async function startHistory({ store, leadership, judge, clock, logger }: HistoryParts): Promise<Chronicle> {
   const { fence, cluster } = leadership;
   const chronicle = await startChronicle({
     store,
