@@ -172,14 +172,20 @@ export async function pidsInCgroup(path: string): Promise<readonly number[]> {
   return [];
 }
 
-/** The one process of a part (`c1`, `n2`): its controller or agent. */
+/**
+ * The one process of a part (`c1`, `n2`): its controller or agent. A child that it has just forked has its arguments until it
+ * executes its own program, so children of what was found do not count.
+ */
 export async function pidOfPart(cluster: TestCluster, part: string): Promise<number> {
   const program = part.startsWith('c') ? 'controller' : 'agent';
-  const pids: number[] = [];
+  const parents = new Map<number, number>();
   for (const pid of await pidsInCgroup(`/frota/${cluster.name}/${part}`)) {
     const args = (await readFile(`/proc/${String(pid)}/cmdline`, 'utf8').catch(() => '')).split('\0');
-    if (args.includes(program) && args.some((arg) => arg.endsWith('bin/frota'))) pids.push(pid);
+    if (!args.includes(program) || !args.some((arg) => arg.endsWith('bin/frota'))) continue;
+    const status = await readFile(`/proc/${String(pid)}/status`, 'utf8').catch(() => '');
+    parents.set(pid, Number(/^PPid:\s*(\d+)/mu.exec(status)?.[1] ?? 0));
   }
+  const pids = [...parents.keys()].filter((pid) => !parents.has(parents.get(pid) ?? 0));
   expect(pids, `${program} of ${part}`).toHaveLength(1);
   return pids[0] ?? 0;
 }
