@@ -45,17 +45,6 @@ export async function forgetConnections(
   }
 }
 
-/** Every connection that one address has begun or answered. */
-export async function forgetConnectionsOf(address: string, logger: Logger): Promise<void> {
-  try {
-    for (const side of ['--orig-src', '--reply-src']) {
-      await run('conntrack', ['-D', side, address], { allowedCodes: conntrackCodes });
-    }
-  } catch (error) {
-    logger.warn({ address, error: describeError(error) }, 'earlier connections of an address could not be forgotten');
-  }
-}
-
 /** Addresses of `pool` to which the kernel translates connections now. */
 export async function translatedTargets(pool: Subnet, logger: Logger): Promise<ReadonlySet<string>> {
   try {

@@ -13,7 +13,6 @@ import {
   namespaceStem,
 } from './container-link.ts';
 import type { ContainerLink, LinkParts } from './container-link.ts';
-import { forgetConnectionsOf } from './connections.ts';
 import type { Lease, Leases } from './leases.ts';
 import type { Attachment, TaskPlace } from './network.ts';
 import { TaskLocks } from './task-locks.ts';
@@ -69,11 +68,7 @@ export class ContainerLinks {
       }
       try {
         await removeParts(link, existing);
-        await Promise.all([
-          this.#make(taskId, link, { namespace: false, veth: false }),
-          // Whoever had the address before may have left connections that would be taken for this container's.
-          forgetConnectionsOf(lease.address, this.#logger),
-        ]);
+        await this.#make(taskId, link, { namespace: false, veth: false }, true);
         await this.#leases.confirm(taskId);
       } catch (error) {
         await this.#giveUp(taskId, link);
@@ -123,13 +118,17 @@ export class ContainerLinks {
     await this.sweep();
   }
 
-  async #make(taskId: string, link: ContainerLink, existing: LinkParts): Promise<void> {
+  async #make(taskId: string, link: ContainerLink, existing: LinkParts, isNew = false): Promise<void> {
+    const { address } = link;
     try {
-      await run('sh', ['-e'], { input: attachScript(link, existing) });
+      const { stdout } = await run('sh', ['-e'], { input: attachScript(link, existing, isNew) });
+      const left = stdout.trim();
+      if (left !== '')
+        this.#logger.warn({ address, error: left }, 'earlier connections of an address could not be forgotten');
       // Connections from 127.0.0.1 to a published port go out here; the rules keep strangers from using it.
-      await writeFile(`${deviceSettings}/${vethName(link.address)}/route_localnet`, '1');
+      await writeFile(`${deviceSettings}/${vethName(address)}/route_localnet`, '1');
     } catch (error) {
-      throw new FrotaError('unavailable', `the network of task ${taskId} (${link.address}) could not be made`, {
+      throw new FrotaError('unavailable', `the network of task ${taskId} (${address}) could not be made`, {
         cause: error,
       });
     }

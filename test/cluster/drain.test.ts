@@ -13,7 +13,7 @@ import type { LoadReport } from './load.ts';
 
 const example = join(import.meta.dirname, '..', '..', 'examples', 'hello');
 /** Of each kind of connection. */
-const perSecond = Number(process.env['RATE'] ?? '50');
+const perSecond = Number(process.env['RATE'] ?? '200');
 /** Before and after what is done, so that the load is there when it begins and sees what it left. */
 const marginMs = 1_500;
 

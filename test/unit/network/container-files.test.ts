@@ -85,12 +85,13 @@ describe('the place of a container', () => {
 
   it('is made by one script, without what is there already', () => {
     const link = { namespace: 'frota-a.t', address: '10.64.0.2', mtu: 1450 };
-    const whole = attachScript(link, { namespace: false, veth: false });
+    const whole = attachScript(link, { namespace: false, veth: false }, true);
     expect(whole).toContain(
       'link add frv0a400002 address 02:fa:ff:ff:ff:ff mtu 1450 type veth peer name eth0 address 02:fa:0a:40:00:02 mtu 1450 netns frota-a.t\n',
     );
     expect(whole).toContain('route replace 10.64.0.2/32 dev frv0a400002 scope link\n');
-    const half = attachScript(link, { namespace: true, veth: true });
-    expect(half).not.toMatch(/netns add|link add/);
+    for (const side of ['--orig-src', '--reply-src']) expect(whole).toContain(`conntrack -D ${side} 10.64.0.2 `);
+    const half = attachScript(link, { namespace: true, veth: true }, false);
+    expect(half).not.toMatch(/netns add|link add|conntrack/);
   });
 });
