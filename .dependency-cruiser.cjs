@@ -1,7 +1,7 @@
 // Who may import whom. The reasons are in docs/rules.md; test/rules holds one planted violation for each rule.
 
 /** Rooms without effects: data in, data out. */
-const pureRooms = '(controller/(plan|schedule|network)|agent/reconcile|cli/manifest)/';
+const pureRooms = '(controller/(plan|schedule|network|drills)|agent/reconcile|cli/manifest)/';
 /** What other rooms of the same process may import, as types only: the words that `main.ts` joins adapters to. */
 const portFiles = [
   'controller/store/store[.]ts',

@@ -12,6 +12,7 @@ const pureRooms = [
   'controller/plan',
   'controller/schedule',
   'controller/network',
+  'controller/drills',
   'agent/reconcile',
   'cli/manifest',
   'proto/domain',
