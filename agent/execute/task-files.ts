@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { describeError } from '../../proto/base/errors.ts';
 import type { Logger } from '../../proto/base/log.ts';
 import type { AssignedTask, ServiceUnit } from '../../proto/domain/assignment.ts';
-import { writeFileDurably } from '../host/durable-file.ts';
+import { diskError, writeFileDurably } from '../host/durable-file.ts';
 import type { TaskFiles } from './ports.ts';
 
 export interface TaskFilesOptions {
@@ -46,13 +46,17 @@ export function createTaskFiles(options: TaskFilesOptions): TaskFiles {
       const folder = folderOf(task.id);
       const networks = task.template.networks.map(({ network }) => network);
       const identity: Identity = { hostname: task.id, address: attachment.address, stack: task.stack, networks };
-      await mkdir(folder, { recursive: true, mode: 0o700 });
-      await Promise.all([
-        writeFileDurably(join(folder, identityFile), JSON.stringify(identity)),
-        writeFile(join(folder, 'hostname'), `${task.id}\n`, { mode: 0o644 }),
-        options.resolvConf().then((text) => writeFile(join(folder, 'resolv.conf'), text, { mode: 0o644 })),
-        writeHosts(task.id, identity, options.services()),
-      ]);
+      try {
+        await mkdir(folder, { recursive: true, mode: 0o700 });
+        await Promise.all([
+          writeFileDurably(join(folder, identityFile), JSON.stringify(identity)),
+          writeFile(join(folder, 'hostname'), `${task.id}\n`, { mode: 0o644 }),
+          options.resolvConf().then((text) => writeFile(join(folder, 'resolv.conf'), text, { mode: 0o644 })),
+          writeHosts(task.id, identity, options.services()),
+        ]);
+      } catch (error) {
+        throw await diskError(error, folder);
+      }
       return ['hosts', 'hostname', 'resolv.conf'].map((name) => ({
         source: join(folder, name),
         target: `/etc/${name}`,

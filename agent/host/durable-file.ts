@@ -1,8 +1,9 @@
 /** Files and directories that are whole and on disk, or absent: written beside, flushed, renamed. */
 import { randomBytes } from 'node:crypto';
 import { mkdir, open, rename, rm } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { FrotaError } from '../../proto/base/errors.ts';
+import { noRoom } from './room.ts';
 
 /** A name nobody else uses. */
 export const uniqueName = (): string => randomBytes(12).toString('hex');
@@ -42,20 +43,20 @@ export async function writeFileDurably(path: string, bytes: Uint8Array | string,
     }
     await rename(temporary, path);
   } catch (error) {
+    const told = await diskError(error, path);
     await rm(temporary, { force: true }).catch(() => undefined);
-    throw diskError(error, path);
+    throw told;
   }
   await flushDirectory(folder);
 }
 
-/** A failed system call on a file as a FrotaError: `exhausted` when there is no room, otherwise `unavailable`. */
-export function diskError(error: unknown, path: string): FrotaError {
+/**
+ * A failed system call on a file as a FrotaError: `exhausted` when there is no room, otherwise `unavailable`. It says how
+ * much is free, so what was begun is removed afterwards.
+ */
+export async function diskError(error: unknown, path: string): Promise<FrotaError> {
   if (error instanceof FrotaError) return error;
   const { code } = error as NodeJS.ErrnoException;
-  if (code === 'ENOSPC' || code === 'EDQUOT') {
-    return new FrotaError('exhausted', `the disk is full: ${path} could not be written; free some space`, {
-      cause: error,
-    });
-  }
-  return FrotaError.from(error, 'unavailable');
+  if (code !== 'ENOSPC' && code !== 'EDQUOT') return FrotaError.from(error, 'unavailable');
+  return noRoom(basename(path), dirname(path), { cause: error });
 }

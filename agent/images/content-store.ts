@@ -13,6 +13,7 @@ import { FrotaError } from '../../proto/base/errors.ts';
 import { algorithmOf, digestOf, hashFor, hexOf } from '../../proto/oci/digest.ts';
 import type { Descriptor } from '../../proto/oci/manifest.ts';
 import { diskError, flushDirectory, uniqueName, writeFileDurably } from '../host/durable-file.ts';
+import { RoomWatch } from '../host/room.ts';
 
 /** A claim on a layer blob; the last one to let go removes it. */
 export interface BlobClaim {
@@ -23,11 +24,14 @@ export class ContentStore {
   private readonly documentsDir: string;
   private readonly layersDir: string;
   private readonly ingestDir: string;
+  private readonly keepFreeBytes: number;
   private readonly claims = new Map<string, number>();
   /** Under way, by digest: whoever asks for the blob waits for their end. */
   private readonly removals = new Map<string, Promise<void>>();
 
-  constructor(rootDir: string) {
+  /** `keepFreeBytes`: so much of the disk no download takes. */
+  constructor(rootDir: string, keepFreeBytes: number) {
+    this.keepFreeBytes = keepFreeBytes;
     this.documentsDir = join(rootDir, 'documents');
     this.layersDir = join(rootDir, 'layers');
     this.ingestDir = join(rootDir, 'ingest');
@@ -94,10 +98,12 @@ export class ContentStore {
    */
   async ingestLayer(blob: Descriptor, where: string, source: AsyncIterable<Buffer>): Promise<void> {
     const partial = join(this.ingestDir, uniqueName());
+    const room = new RoomWatch({ folder: this.ingestDir, what: where, keepFreeBytes: this.keepFreeBytes });
     try {
+      await room.expect(blob.size);
       const file = await open(partial, 'wx', 0o600);
       try {
-        await copyVerified(file, blob, where, source);
+        await copyVerified(file, blob, where, watched(source, room));
         await file.sync();
       } finally {
         await file.close();
@@ -107,8 +113,9 @@ export class ContentStore {
       await rename(partial, path);
       await flushDirectory(dirname(path));
     } catch (error) {
+      const told = await diskError(error, partial);
       await rm(partial, { force: true });
-      throw diskError(error, partial);
+      throw told;
     }
   }
 
@@ -148,6 +155,14 @@ async function copyVerified(
   }
   const actual = `${algorithmOf(blob.digest)}:${hash.digest('hex')}`;
   if (actual !== blob.digest) throw wrongDigest(where, actual);
+}
+
+/** What passes here is written next. */
+async function* watched(source: AsyncIterable<Buffer>, room: RoomWatch): AsyncGenerator<Buffer> {
+  for await (const chunk of source) {
+    await room.written(chunk.length);
+    yield chunk;
+  }
 }
 
 const wrongDigest = (where: string, actual: string): FrotaError =>

@@ -40,7 +40,8 @@ export async function createImages(options: ImagesOptions): Promise<Images & { c
   const root = join(options.dataDir, 'images');
   const programs = { ...defaultPrograms, ...options.programs };
   const platform = options.platform ?? hostPlatform();
-  const content = new ContentStore(root);
+  const limits = { ...defaultImageLimits, ...options.limits };
+  const content = new ContentStore(root, limits.keepFreeBytes);
   const snapshots = new SnapshotStore(root, (dir) => flushFileSystem(programs.sync, dir));
   const records = new ImageRecords(root, platform);
   await mkdir(root, { recursive: true, mode: 0o700 });
@@ -54,7 +55,6 @@ export async function createImages(options: ImagesOptions): Promise<Images & { c
       'igzip (Debian package isal) is not installed: layers are unpacked with zlib, at twice the CPU time',
     );
   }
-  const limits = { ...defaultImageLimits, ...options.limits };
   const client = createRegistryClient({
     ...(options.insecureRegistries === undefined ? {} : { insecureRegistries: options.insecureRegistries }),
     ...(options.credentials === undefined ? {} : { credentials: options.credentials }),

@@ -6,8 +6,11 @@ export interface ImageLimits extends LayerLimits {
   /** Of one layer as it is downloaded. */
   readonly maxBlobBytes: number;
   readonly maxConfigBytes: number;
+  /** What no image may take of the disk. */
+  readonly keepFreeBytes: number;
 }
 
+const mebibyte = 1024 ** 2;
 const gibibyte = 1024 ** 3;
 
 export const defaultImageLimits: ImageLimits = {
@@ -19,7 +22,9 @@ export const defaultImageLimits: ImageLimits = {
   // Large language environments have some 400,000 files a layer; names are kept in memory while it is unpacked.
   maxEntries: 1_000_000,
   // containerd's limit for configs.
-  maxConfigBytes: 8 * 1024 * 1024,
+  maxConfigBytes: 8 * mebibyte,
+  // Running containers write to the same disk, and so does the agent: journal, records, logs.
+  keepFreeBytes: 64 * mebibyte,
 };
 
 /** Docker's default: more connections to one registry bring little, and slow each other. */

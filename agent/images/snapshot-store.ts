@@ -57,8 +57,9 @@ export class SnapshotStore {
       });
       await flushDirectory(this.snapshotsDir);
     } catch (error) {
+      const told = await diskError(error, staging);
       await removeTree(staging);
-      throw diskError(error, staging);
+      throw told;
     }
   }
 

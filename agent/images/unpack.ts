@@ -7,8 +7,10 @@ import { createGunzip } from 'node:zlib';
 import { FrotaError } from '../../proto/base/errors.ts';
 import { algorithmOf, hashFor } from '../../proto/oci/digest.ts';
 import type { Compression } from '../../proto/oci/media-types.ts';
+import { noRoom, RoomWatch } from '../host/room.ts';
 import { LayerRewriter } from './layer-rewriter.ts';
-import type { LayerLimits, LayerReport } from './layer-rewriter.ts';
+import type { LayerReport } from './layer-rewriter.ts';
+import type { ImageLimits } from './limits.ts';
 import { missingProgram, sandboxFailed, startSandboxed } from './sandbox.ts';
 import type { ImagePrograms, SandboxedChild } from './sandbox.ts';
 
@@ -25,7 +27,7 @@ export interface LayerToUnpack {
 
 export interface UnpackTools {
   readonly programs: ImagePrograms;
-  readonly limits: LayerLimits;
+  readonly limits: ImageLimits;
   /** Whether igzip is there; node's zlib takes its place, at twice the CPU time. */
   readonly hasIgzip: boolean;
 }
@@ -89,7 +91,12 @@ export async function unpackLayer(layer: LayerToUnpack, tools: UnpackTools, sign
       stdin: 'pipe',
     });
     children.push(tar);
-    return await pump(layer, source, tar, new LayerRewriter(tools.limits));
+    const room = new RoomWatch({
+      folder: layer.targetDir,
+      what: 'its files',
+      keepFreeBytes: tools.limits.keepFreeBytes,
+    });
+    return await pump(layer, source, tar, { rewriter: new LayerRewriter(tools.limits), room });
   } catch (error) {
     if (signal.aborted) throw cancelled(layer);
     throw named(layer, error);
@@ -136,7 +143,7 @@ async function pump(
   layer: LayerToUnpack,
   source: Source,
   tar: SandboxedChild,
-  rewriter: LayerRewriter,
+  { rewriter, room }: { readonly rewriter: LayerRewriter; readonly room: RoomWatch },
 ): Promise<LayerReport> {
   const hash = hashFor(layer.diffId);
   const input = tar.stdin;
@@ -146,6 +153,7 @@ async function pump(
   try {
     for await (const chunk of source.bytes) {
       hash.update(chunk as Buffer);
+      await room.written((chunk as Buffer).length);
       if (!(await write(input, tar, rewriter.push(chunk as Buffer)))) break;
     }
     isWhole = source.bytes.readableEnded;
@@ -161,7 +169,7 @@ async function pump(
   if (damage !== undefined) throw damage;
   input.end();
   const { code, stderr } = await tar.ended;
-  checkTar(code, stderr);
+  await checkTar(code, stderr, layer.targetDir);
   const diffId = `${algorithmOf(layer.diffId)}:${hash.digest('hex')}`;
   if (diffId !== layer.diffId) {
     throw new FrotaError('corrupt', `its diff id is ${diffId}, but the image's config says ${layer.diffId}`);
@@ -184,17 +192,18 @@ async function write(input: Writable, tar: SandboxedChild, bytes: Buffer): Promi
 
 const tarIsOver = ({ child }: SandboxedChild): boolean => child.exitCode !== null || child.signalCode !== null;
 
-function checkTar(code: number | null, stderr: string): void {
+async function checkTar(code: number | null, stderr: string, dir: string): Promise<void> {
   if (sandboxFailed(stderr)) throw missingProgram('tar', stderr);
-  if (/No space left on device|Disk quota exceeded/.test(stderr)) {
-    throw new FrotaError('exhausted', `the disk is full: ${firstLine(stderr)}`);
-  }
+  if (fullInTarsWords.test(stderr)) throw await noRoom('its files', dir, { cause: firstLine(stderr) });
   if (code !== 0) throw new FrotaError('corrupt', `tar refused it: ${firstLine(stderr)}`);
   // tar only warns when a file system can't keep attributes; without them programs lose their capabilities, and opaque
   // directories show what they should hide.
   const lost = /^.*Cannot set '(?:security|trusted)\..*$/m.exec(stderr);
   if (lost !== null) throw new FrotaError('unsupported', `the data folder's file system loses attributes: ${lost[0]}`);
 }
+
+/** tar names no code; a write that took less than it was given is what a full disk does first. */
+const fullInTarsWords = /No space left on device|Disk quota exceeded|: Wrote only \d+ of \d+ bytes/;
 
 function named(layer: LayerToUnpack, error: unknown): FrotaError {
   const cause = FrotaError.from(error);

@@ -5,6 +5,7 @@ import { describeError, FrotaError } from '../../proto/base/errors.ts';
 import type { Logger } from '../../proto/base/log.ts';
 import { isResourceName } from '../../proto/domain/validate-parts.ts';
 import { diskError, flushDirectory, uniqueName } from '../host/durable-file.ts';
+import { orNoRoom } from '../host/room.ts';
 import { run } from '../host/programs.ts';
 import { removeTree } from '../host/remove-tree.ts';
 import { unmountBelow } from '../host/unmount.ts';
@@ -95,8 +96,9 @@ export class VolumeFolders {
       await rename(making, folder);
       if (durable) await flushDirectory(dirname(folder));
     } catch (error) {
+      const told = await orNoRoom(await diskError(error, folder), this.#root);
       await removeTree(making).catch(() => undefined);
-      throw diskError(error, folder);
+      throw told;
     }
   }
 

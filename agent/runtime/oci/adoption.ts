@@ -32,7 +32,12 @@ async function adopt(record: ContainerRecord, context: CreationContext): Promise
   const settled = record.phase === 'starting' ? await settleStart(record, context) : record;
   const exit = await readExit(settled, { ...context, cgroupPath: context.cgroupPath(record.id) });
   const adopted = exit === undefined ? settled : { ...settled, exit };
-  if (adopted !== record) await writeRecord(context.folders.container(record.id).record, adopted, false);
+  if (adopted !== record) {
+    await writeRecord(context.folders.container(record.id).record, adopted, false).catch((error: unknown) => {
+      // It is looked up again at the next start; a full disk must not keep the agent from the other containers.
+      context.logger.warn({ container: record.id, error: describeError(error) }, 'what was found is not recorded');
+    });
+  }
   return adopted;
 }
 

@@ -1,6 +1,6 @@
 /** What the agent must know of a container after its own death; one small file in the container's folder. */
-import { readFile, rename, writeFile } from 'node:fs/promises';
-import { temporarySuffix, writeFileDurably } from '../../host/durable-file.ts';
+import { readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { diskError, temporarySuffix, writeFileDurably } from '../../host/durable-file.ts';
 import type { ProcessIdentity } from '../../host/processes.ts';
 import type { ContainerExit } from '../runtime.ts';
 
@@ -19,7 +19,7 @@ export interface ContainerRecord {
   readonly exit?: ContainerExit;
 }
 
-/** Replaces the record; `durable` waits until it would survive a power cut. */
+/** Replaces the record; `durable` waits until it would survive a power cut. @throws FrotaError `exhausted` when the disk is full. */
 export async function writeRecord(path: string, record: ContainerRecord, durable: boolean): Promise<void> {
   const text = `${JSON.stringify(record)}\n`;
   if (durable) {
@@ -27,8 +27,14 @@ export async function writeRecord(path: string, record: ContainerRecord, durable
     return;
   }
   const temporary = `${path}${temporarySuffix}`;
-  await writeFile(temporary, text);
-  await rename(temporary, path);
+  try {
+    await writeFile(temporary, text);
+    await rename(temporary, path);
+  } catch (error) {
+    const told = await diskError(error, path);
+    await rm(temporary, { force: true }).catch(() => undefined);
+    throw told;
+  }
 }
 
 /** Undefined if there is none, or none that can be read: the container is then half-made. */

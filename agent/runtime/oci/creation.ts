@@ -2,7 +2,9 @@
 import { chmod, mkdir, rm, writeFile } from 'node:fs/promises';
 import { FrotaError, describeError } from '../../../proto/base/errors.ts';
 import { moveToCgroup } from '../../host/cgroups.ts';
+import { diskError } from '../../host/durable-file.ts';
 import { identifyPid, type ProcessIdentity } from '../../host/processes.ts';
+import { orNoRoom } from '../../host/room.ts';
 import type { ContainerSpec } from '../runtime.ts';
 import { buildBundle, type BundleFacts } from './bundle.ts';
 import type { ChosenRuntime } from './choose-runtime.ts';
@@ -26,7 +28,7 @@ export interface CreationContext extends RemovalContext {
 /** Some 60 ms on an idle machine; a busy one may take seconds. */
 const createTimeoutMs = 30_000;
 
-/** Errors: `invalid` (the spec or the image is at fault), `cancelled`, `deadline`, `unavailable`, `unsupported`. */
+/** Errors: `invalid` (the spec or the image is at fault), `exhausted` (disk full), `cancelled`, `deadline`, `unavailable`, `unsupported`. */
 export async function makeContainer(
   spec: ContainerSpec,
   signal: AbortSignal,
@@ -36,7 +38,8 @@ export async function makeContainer(
   try {
     return await make(spec, signal, context);
   } catch (thrown) {
-    const error = FrotaError.from(thrown, 'unavailable');
+    const { folder } = context.folders.container(spec.id);
+    const error = await orNoRoom(await diskError(thrown, folder), folder);
     try {
       await removeContainer(spec.id, undefined, context);
     } catch (left) {

@@ -13,7 +13,7 @@ export interface ContainerFolders {
   readonly bundle: string;
   /** The container's output (`k8s-file`), as far as it is not rotated away. */
   readonly log: string;
-  /** conmon leaves `oom` here. */
+  /** conmon leaves `oom` here, and the exit code once more, without which it never writes the other one: in memory, too. */
   readonly persist: string;
   readonly pidFile: string;
   readonly conmonPidFile: string;
@@ -22,8 +22,13 @@ export interface ContainerFolders {
 
 export interface RuntimeFolders {
   readonly containers: string;
-  /** conmon puts the exit code of container ID into file ID here. */
+  /**
+   * conmon puts the exit code of container ID into file ID here. In memory, for the life of this boot only: on the data
+   * folder's disk it would be lost whenever that is full.
+   */
   readonly exits: string;
+  /** What conmon leaves of each container besides, for the life of this boot only. */
+  readonly persists: string;
   /** Logs of removed containers, one folder each. */
   readonly keptLogs: string;
   /** One folder `ID.N` for each command that runs in container ID, for the life of this boot only. */
@@ -42,10 +47,12 @@ export const isContainerId = (name: string): boolean => containerIdPattern.test(
 
 export function runtimeFolders(dataDir: string, runDir: string): RuntimeFolders {
   const containers = join(dataDir, 'containers');
-  const exits = join(dataDir, 'exits');
+  const exits = join(runDir, 'exits');
+  const persists = join(runDir, 'persist');
   return {
     containers,
     exits,
+    persists,
     keptLogs: join(dataDir, 'logs'),
     execs: join(runDir, 'execs'),
     runtimeRoot: (runtime) => join(runDir, runtime),
@@ -60,7 +67,7 @@ export function runtimeFolders(dataDir: string, runDir: string): RuntimeFolders 
         rootfs: join(folder, 'rootfs'),
         bundle: join(folder, 'bundle'),
         log: join(folder, 'log'),
-        persist: join(folder, 'persist'),
+        persist: join(persists, id),
         pidFile: join(folder, 'pid'),
         conmonPidFile: join(folder, 'conmon.pid'),
         conmonLog: join(folder, 'conmon.log'),

@@ -175,10 +175,11 @@ class OciRuntimeAdapter implements OciRuntime {
           timeoutMs: startTimeoutMs,
         });
       } catch (error) {
-        await this.store(entry, created, false);
+        await this.storeIfPossible(entry, created);
         throw error;
       }
-      await this.store(entry, { ...entry.record, phase: 'started', startedAtMs }, false);
+      // It runs: a full disk is no reason to give it up, and a later agent asks the runtime.
+      await this.storeIfPossible(entry, { ...entry.record, phase: 'started', startedAtMs });
       return { pid, startedAtMs };
     });
   }
@@ -304,6 +305,16 @@ class OciRuntimeAdapter implements OciRuntime {
     const { exit } = entry.record;
     entry.record = exit === undefined ? record : { ...record, exit };
     await this.write(entry, durable);
+  }
+
+  private async storeIfPossible(entry: Entry, record: ContainerRecord): Promise<void> {
+    await this.store(entry, record, false).catch((error: unknown) => {
+      const { id } = record;
+      this.context.logger.warn(
+        { container: id, error: describeError(error) },
+        'the state of a container is not recorded',
+      );
+    });
   }
 
   private write(entry: Entry, durable: boolean): Promise<void> {

@@ -40,7 +40,7 @@ export async function removeContainer(
   context: RemovalContext,
 ): Promise<void> {
   const { folders, layout } = context;
-  const { folder, bundle } = folders.container(id);
+  const { folder, bundle, persist } = folders.container(id);
   // First what might still make processes, then the processes.
   if (record === undefined) await killBundleProcesses(bundle);
   await killCgroup(layout, context.cgroupPath(id));
@@ -53,6 +53,7 @@ export async function removeContainer(
   await removeCgroup(layout, context.cgroupPath(id));
   if (record !== undefined) await context.keptLogs.keep(id, record.slot ?? id, folder);
   await removeTree(folder);
+  await rm(persist, { recursive: true, force: true });
   await rm(folders.exitFile(id), { force: true });
 }
 
@@ -69,6 +70,7 @@ export async function sweepStrays(
   };
   collect(await childCgroups(layout, cgroupRoot));
   for (const runtime of context.runtimes.keys()) collect(await namesIn(folders.runtimeRoot(runtime)));
+  collect(await namesIn(folders.persists));
   for (const name of await namesIn(folders.exits)) {
     // Not only whole ids: conmon's half-written `ID.XXXXXX` too.
     if (!known.has(name) && !known.has(name.split('.')[0] ?? '')) await rm(join(folders.exits, name), { force: true });

@@ -80,7 +80,8 @@ export async function makeFixture(name: string, more: Partial<OciRuntimeOptions>
       cgroups: cgroupNames(layout, join(cgroupParent, 'containers')),
       folders: [
         ...listOf(join(options.dataDir, 'containers')),
-        ...listOf(join(options.dataDir, 'exits')),
+        ...listOf(join(options.runDir, 'exits')),
+        ...listOf(join(options.runDir, 'persist')),
         ...listOf(join(options.runDir, 'runc')),
         ...listOf(join(options.runDir, 'crun')),
       ],

@@ -211,12 +211,12 @@ describe('a monitor that is killed', () => {
 
 describe('the sweep at start', () => {
   it('removes folders without a record, stray exit files and stray cgroups', async () => {
-    const { dataDir, cgroupParent } = fixture.options;
+    const { dataDir, runDir, cgroupParent } = fixture.options;
     mkdirSync(join(dataDir, 'containers/torn/upper'), { recursive: true });
     writeFileSync(join(dataDir, 'containers/torn/record.json'), '{"version":1,"id":"to');
-    mkdirSync(join(dataDir, 'exits'), { recursive: true });
-    writeFileSync(join(dataDir, 'exits/gone'), '0');
-    writeFileSync(join(dataDir, 'exits/gone.ABC123'), '');
+    mkdirSync(join(runDir, 'exits'), { recursive: true });
+    writeFileSync(join(runDir, 'exits/gone'), '0');
+    writeFileSync(join(runDir, 'exits/gone.ABC123'), '');
     await makeCgroup(fixture.layout, join(cgroupParent, 'containers/stray'));
     const runtime = await fixture.open();
     expect(await runtime.list()).toEqual([]);
