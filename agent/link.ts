@@ -120,6 +120,7 @@ export class Link {
     this.#node = hooks;
     for (const status of hooks.statuses()) this.#session.report(status);
     await hooks.onUnit('tasks');
+    await hooks.onUnit('images');
     if (this.#synced) await hooks.onSynced();
   }
 

@@ -13,6 +13,7 @@ import { NodeTasks } from './execute/node-tasks.ts';
 import { detectCgroupLayout } from './host/cgroups.ts';
 import { requirePrograms } from './host/programs.ts';
 import { createImages } from './images/create-images.ts';
+import { ImagesAhead } from './images/images-ahead.ts';
 import { createHeartbeats } from './liveness/heartbeats.ts';
 import { clock, Link } from './link.ts';
 import type { LinkParts } from './link.ts';
@@ -125,6 +126,7 @@ async function runNode(parts: LinkParts, links: Link[], journal: Journal): Promi
     links[0]?.applied(inForce);
     return true;
   }, logger);
+  const ahead = new ImagesAhead(images, logger);
   const tasks = new NodeTasks({
     images,
     runtime,
@@ -146,14 +148,14 @@ async function runNode(parts: LinkParts, links: Link[], journal: Journal): Promi
     logger.info({ nodeId: self.nodeId, subnet: self.subnet, tasks: tasks.statuses().length }, 'node is up');
     const link = connectOnce();
     const streams = new NodeStreams({ runtime, open: (aborted) => link.openStream(aborted), logger });
-    await attachTasks(link, { tasks, enforcer, streams }, parts);
+    await attachTasks(link, { tasks, enforcer, streams, ahead }, parts);
     await keepRight(parts, link, network).finally(() => streams.close());
     // Said first, so that the controller gives this node its grace while the agent is away.
     heartbeats.announceRestart();
   } finally {
     if (!signal.aborted) logger.error({}, 'the node stops after a failure; its containers keep running');
     await enforcer.close();
-    await tasks.close();
+    await Promise.all([tasks.close(), ahead.close()]);
     await Promise.allSettled([runtime.close(), images.close(), names.close(), network.close({ removeAll: false })]);
   }
 }
@@ -183,14 +185,20 @@ async function openHost({ options, address, logger }: LinkParts, self: NodeSelf)
 
 async function attachTasks(
   link: Link,
-  { tasks, enforcer, streams }: { tasks: NodeTasks; enforcer: Enforcer; streams: NodeStreams },
+  {
+    tasks,
+    enforcer,
+    streams,
+    ahead,
+  }: { tasks: NodeTasks; enforcer: Enforcer; streams: NodeStreams; ahead: ImagesAhead },
   { assignments }: LinkParts,
 ): Promise<void> {
   await link.attach({
     statuses: () => tasks.statuses(),
     onUnit: async (key) => {
       const assigned = assignments.tasks();
-      if (key !== 'tasks') enforcer.wake();
+      if (key === 'images') ahead.want(assignments.images());
+      else if (key !== 'tasks') enforcer.wake();
       else if (assigned !== undefined) await tasks.assign(assigned);
     },
     onSynced: () => {

@@ -17,6 +17,8 @@ export interface ControllerOptions {
   readonly containerPool: string;
   readonly vipPool: string;
   readonly insecureRegistry: readonly string[];
+  /** For each service: nodes that have its image though they run none of its tasks. */
+  readonly spareImages: number;
   /** Absent: the systemd credential `frota-key`, else `secrets.key` in the data folder. */
   readonly keyFile?: string;
   /** Absent: the embedded store, in `data`. */
@@ -54,6 +56,17 @@ const endpoints = (text: string): EtcdEndpoints => {
   }
 };
 
+/** More nodes than this that have an image in vain are a setting of its own: run the service there. */
+const maxSpares = 10;
+
+const spares = (text: string): number => {
+  const count = Number(text);
+  if (!/^\d+$/.test(text) || count > maxSpares) {
+    throw new InvalidArgumentError(`give a whole number from 0 to ${String(maxSpares)}.`);
+  }
+  return count;
+};
+
 const collect = (value: string, before: readonly string[]): readonly string[] => [...before, value];
 
 export function controllerCommand(version: string, act: (options: ControllerOptions) => Promise<void>): Command {
@@ -75,6 +88,12 @@ export function controllerCommand(version: string, act: (options: ControllerOpti
       'registry that may be asked over plain HTTP; may be repeated',
       collect,
       [],
+    )
+    .option(
+      '--spare-images <count>',
+      'nodes that keep each service’s image ahead of need, besides those that run it; 0: none',
+      spares,
+      1,
     )
     .option(
       '--key-file <file>',

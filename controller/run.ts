@@ -26,11 +26,15 @@ import { createLivenessJudge } from './liveness/liveness-judge.ts';
 import type { LivenessJudge } from './liveness/liveness-judge.ts';
 import { defaultLivenessSettings } from './liveness/settings.ts';
 import { startControlLoop } from './loop/control-loop.ts';
+import { startSpares } from './loop/spares.ts';
+import type { SpareNodes } from './loop/spares.ts';
 import type { ControlLoop } from './loop/control-loop.ts';
 import { openStore } from './open-store.ts';
 import type { ControllerOptions } from './options.ts';
 import { plan } from './plan/plan.ts';
+import { spareImages } from './plan/spare-images.ts';
 import type { Plan } from './plan/snapshot.ts';
+import { sparesOfNodes } from './schedule/spares.ts';
 import { ensureAdminContext } from './security/admin-context.ts';
 import { loadOrCreateAuthority } from './security/authority.ts';
 import type { Authority } from './security/authority.ts';
@@ -74,6 +78,7 @@ interface Core {
   readonly sealer: Sealer;
   readonly judge: LivenessJudge;
   readonly loop: ControlLoop;
+  readonly spares: SpareNodes;
   readonly chronicle: Chronicle;
 }
 
@@ -128,10 +133,22 @@ async function startCore(
     logger,
   });
   stops.push(() => judge.close());
+  const spares = startSpares({
+    snapshot: () => mirror.snapshot(),
+    liveness: () => judge.states(),
+    choose: spareImages,
+    count: options.spareImages,
+  });
+  stops.push(() => {
+    spares.close();
+  });
   const loop = startControlLoop({
     snapshot: () => mirror.snapshot(),
     liveness: () => judge.states(),
-    plan: (snapshot, input) => (mirror.unreadable().size === 0 ? plan(snapshot, input) : held(mirror.unreadable())),
+    plan: (snapshot, input) =>
+      mirror.unreadable().size === 0
+        ? plan(snapshot, { ...input, spares: spares.chosen() })
+        : held(mirror.unreadable()),
     commit: (changes) => records.commit(changes),
     clock,
     newId,
@@ -141,7 +158,7 @@ async function startCore(
   stops.push(() => loop.close());
   const chronicle = await startHistory({ store, leadership, judge, clock, logger });
   stops.push(() => chronicle.close());
-  return { options, logger, authority, store, leadership, mirror, records, sealer, judge, loop, chronicle };
+  return { options, logger, authority, store, leadership, mirror, records, sealer, judge, loop, spares, chronicle };
 }
 
 /** Before this controller leads: without the key of what is stored it must not decide anything. */
@@ -199,6 +216,7 @@ async function startServers(core: Core, stops: (() => Promise<void> | void)[]): 
   const dispatch = createDispatch({
     snapshot: () => mirror.snapshot(),
     liveness: () => judge.states(),
+    spareImages: () => sparesOfNodes(core.spares.chosen()),
     revise: (unit) => reviseUnit(unit, sha256),
     storeStatuses: (statuses) => core.records.putStatuses(statuses),
     rememberStatus: (status) => {
@@ -226,6 +244,9 @@ async function startServers(core: Core, stops: (() => Promise<void> | void)[]): 
     dispatch.changed();
   });
   judge.onChange(() => loop.wake());
+  core.spares.onChange(() => {
+    dispatch.changed();
+  });
   const advertised = options.advertise ?? advertisedHost(options.listen);
   const identity = await authority.issueServer([advertised], clock.now().wallMs);
   const tls = { certificate: identity.certificate, key: identity.key, ca: authority.certificate };

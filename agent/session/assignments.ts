@@ -7,6 +7,7 @@ import { describeError, FrotaError } from '../../proto/base/errors.ts';
 import type { Logger } from '../../proto/base/log.ts';
 import type { HeldUnit } from '../../proto/codec/dispatch.ts';
 import type { AssignedTask, NetworkUnit, RevisedUnit, ServiceUnit, Unit } from '../../proto/domain/assignment.ts';
+import type { ResolvedImage } from '../../proto/domain/service.ts';
 import type { Journal } from '../state/journal.ts';
 
 /** What the controller told this node about itself. */
@@ -28,6 +29,8 @@ export interface Assignments {
   held(): readonly HeldUnit[];
   tasks(): readonly AssignedTask[] | undefined;
   network(): NetworkUnit | undefined;
+  /** To have ahead of need. */
+  images(): readonly ResolvedImage[];
   services(): readonly ServiceUnit[];
   /** The same units by key and revision. */
   heldServices(): readonly HeldUnit[];
@@ -73,6 +76,7 @@ export async function loadAssignments(journal: Journal, logger: Logger): Promise
     held: () => [...units].map(([key, { revision }]) => ({ key, revision })),
     tasks: () => unitOf('tasks')?.tasks,
     network: () => unitOf('network'),
+    images: () => unitOf('images')?.images ?? [],
     heldServices: () =>
       [...units].flatMap(([key, { revision, unit }]) => (unit.kind === 'service' ? [{ key, revision }] : [])),
     services: () => [...units.values()].flatMap(({ unit }) => (unit.kind === 'service' ? [unit] : [])),

@@ -9,6 +9,7 @@ import type { AgentMessage, ControllerMessage, HeldUnit, StatusReport, Welcome }
 import { unitKey } from '../../proto/domain/assignment.ts';
 import type { RevisedUnit, Unit } from '../../proto/domain/assignment.ts';
 import type { NodeFacts, NodeLiveness } from '../../proto/domain/node.ts';
+import type { ResolvedImage } from '../../proto/domain/service.ts';
 import type { TaskStatus } from '../../proto/domain/task.ts';
 import type { Snapshot } from '../plan/snapshot.ts';
 import { Drains, EndpointHistory } from './drains.ts';
@@ -23,6 +24,8 @@ export interface DispatchPorts {
   readonly snapshot: () => Snapshot;
   /** By node id. */
   readonly liveness: () => ReadonlyMap<string, NodeLiveness>;
+  /** By node id: images that it is to have ahead of need. */
+  readonly spareImages: () => ReadonlyMap<string, readonly ResolvedImage[]>;
   readonly revise: (unit: Unit) => RevisedUnit;
   /** Durable when it resolves. */
   readonly storeStatuses: (statuses: readonly TaskStatus[]) => Promise<void>;
@@ -189,7 +192,7 @@ function sharedUnits(ports: DispatchPorts, applied: (nodeId: string) => Readonly
 
   function latest(): UnitSet {
     if (current !== undefined) return current;
-    current = unitsOf(ports.snapshot());
+    current = unitsOf(ports.snapshot(), ports.spareImages());
     drains.follow(current);
     history.keep(new Set([...current.services.values()].map(unitKey)));
     return current;
@@ -210,7 +213,8 @@ function sharedUnits(ports: DispatchPorts, applied: (nodeId: string) => Readonly
       for (const each of wanted) {
         const unit = each.kind === 'tasks' ? drains.tasksOf(nodeId, each) : each;
         const key = unitKey(unit);
-        const next = revised(unit.kind === 'tasks' ? nodeId : '', unit);
+        const isOwn = unit.kind === 'tasks' || unit.kind === 'images';
+        const next = revised(isOwn ? nodeId : '', unit);
         if (held.get(key) === next.revision) continue;
         held.set(key, next.revision);
         // What was in force says nothing about what will be: the agent says it anew.

@@ -9,6 +9,7 @@ import type {
 } from '../../proto/domain/assignment.ts';
 import { serviceUnitKey } from '../../proto/domain/assignment.ts';
 import { serviceId } from '../../proto/domain/service.ts';
+import type { ResolvedImage } from '../../proto/domain/service.ts';
 import type { NetworkAttachment } from '../../proto/domain/stack-parts.ts';
 import { isEnded, taskState } from '../../proto/domain/task.ts';
 import type { Task, TaskStatus } from '../../proto/domain/task.ts';
@@ -32,13 +33,18 @@ export interface UnitSet {
   readonly tasks: ReadonlyMap<string, TasksUnit>;
   /** By node id: the networks its tasks are on. */
   readonly nodeNetworks: ReadonlyMap<string, ReadonlySet<string>>;
+  /** By node id: what it is to have ahead of need. */
+  readonly spareImages: ReadonlyMap<string, readonly ResolvedImage[]>;
   /** By node id. */
   readonly leaving: ReadonlyMap<string, readonly LeavingTask[]>;
   /** Ids of the nodes that have said where they are. */
   readonly nodes: readonly string[];
 }
 
-export function unitsOf(snapshot: Snapshot): UnitSet {
+export function unitsOf(
+  snapshot: Snapshot,
+  spareImages: ReadonlyMap<string, readonly ResolvedImage[]> = new Map(),
+): UnitSet {
   const tasks = new Map<string, AssignedTask[]>();
   const nodeNetworks = new Map<string, Set<string>>();
   const endpoints = new Map<string, Endpoint[]>();
@@ -77,6 +83,7 @@ export function unitsOf(snapshot: Snapshot): UnitSet {
     ),
     tasks: new Map([...tasks].map(([nodeId, list]) => [nodeId, { kind: 'tasks', tasks: sortById(list) }])),
     nodeNetworks,
+    spareImages,
     leaving,
     nodes: [...snapshot.facts.keys()].filter((nodeId) => snapshot.nodes.has(nodeId)),
   };
@@ -91,10 +98,16 @@ export function needsService(units: UnitSet, nodeId: string, service: ServiceUni
   return service.ports.length > 0 || service.networks.some(({ network }) => own?.has(network) === true);
 }
 
-/** Order matters: tasks start last. */
+/** Order matters: tasks start last, and before any image that no task waits for. */
 export function unitsOfNode(units: UnitSet, nodeId: string): readonly Unit[] {
   const services = [...units.services.values()].filter((service) => needsService(units, nodeId, service));
-  return [units.network, ...services, units.tasks.get(nodeId) ?? { kind: 'tasks', tasks: [] }];
+  const images = units.spareImages.get(nodeId);
+  return [
+    units.network,
+    ...services,
+    units.tasks.get(nodeId) ?? { kind: 'tasks', tasks: [] },
+    ...(images === undefined ? [] : [{ kind: 'images' as const, images }]),
+  ];
 }
 
 /** What one node is to have now: as in its unit of tasks, which it may not have been sent yet. */

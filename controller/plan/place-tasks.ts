@@ -164,6 +164,7 @@ function placeFree(
   const { nodeIds, reason } = place([...rooms.values()], placing, {
     count: tasks.length,
     prefer: nodesWithVolumes(draft, service),
+    haveImage: new Set(draft.input.spares?.get(service.id)?.nodeIds),
     avoid: nodesToAvoid(rejectionsOf(service), draft.input.now.wallMs),
   });
   tasks.forEach((task, index) => {

@@ -5,6 +5,7 @@ import type { ContentFacts } from '../../proto/domain/content.ts';
 import type { Node, NodeFacts, NodeLiveness } from '../../proto/domain/node.ts';
 import type { Service, Stack } from '../../proto/domain/service.ts';
 import type { Task, TaskStatus } from '../../proto/domain/task.ts';
+import type { SparesByService } from '../schedule/spares.ts';
 
 /** A record with the revision that a change of it must compare against. */
 export interface Stored<T> {
@@ -40,6 +41,8 @@ export interface PlanInput {
   readonly newId: () => string;
   /** By node id; a node without an entry has not been heard by this controller yet and takes no new tasks. */
   readonly liveness: ReadonlyMap<string, NodeLiveness>;
+  /** By `stack/service`: nodes that were given its image ahead of need. */
+  readonly spares?: SparesByService;
   /** `sha256` or the like of a canonical text, as hex; passed in because pure rooms import no `node:*`. */
   readonly hash: (text: string) => string;
 }

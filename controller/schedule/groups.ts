@@ -13,6 +13,8 @@ import { bySpread } from './scores/spread.ts';
 export interface Candidate {
   readonly room: Room;
   own: number;
+  /** It has the service's image already, though it may have no task of it. */
+  readonly hasImage: boolean;
 }
 
 export type Group = GroupOfNodes | GroupOfGroups;
@@ -66,7 +68,8 @@ function groupOf({ candidates, others }: Members, levels: readonly (AttributeRea
 
 const sumOf = (list: readonly Candidate[]): number => list.reduce((sum, { own }) => sum + own, 0);
 
-const byRank = (a: Candidate, b: Candidate): number => a.own - b.own || bySpread(a.room, b.room);
+const byRank = (a: Candidate, b: Candidate): number =>
+  a.own - b.own || Number(b.hasImage) - Number(a.hasImage) || bySpread(a.room, b.room);
 
 /** Of groups with equally many tasks, the one with the better node. */
 function byTasks(a: Group, b: Group): number {

@@ -33,6 +33,8 @@ export interface PlacementRequest {
   readonly count: number;
   /** Nodes that are chosen first, where they fit: what the tasks work with is there. */
   readonly prefer: ReadonlySet<string>;
+  /** Nodes that come first among those with equally many tasks of the service: its image is there. */
+  readonly haveImage?: ReadonlySet<string>;
   /** Nodes that are chosen only when no other fits. */
   readonly avoid: ReadonlySet<string>;
 }
@@ -86,7 +88,7 @@ const ranks = ['preferred', 'neutral', 'avoided'] as const;
 function candidatesOf(
   rooms: readonly Room[],
   { claim, wantedOnNode }: Placing,
-  { prefer, avoid }: PlacementRequest,
+  { prefer, avoid, haveImage }: PlacementRequest,
   rank: (typeof ranks)[number],
 ): { readonly candidates: readonly Candidate[]; readonly others: readonly Candidate[] } {
   const candidates: Candidate[] = [];
@@ -97,8 +99,9 @@ function candidatesOf(
     const { id } = room.node;
     const own = wantedOnNode.size === 0 ? 0 : (wantedOnNode.get(id) ?? 0);
     const ownRank = avoid.has(id) ? 'avoided' : prefer.has(id) ? 'preferred' : 'neutral';
-    if (ownRank === rank && fits(room, claim)) candidates.push({ room, own });
-    else if (own > 0) others.push({ room, own });
+    const hasImage = haveImage?.has(id) === true;
+    if (ownRank === rank && fits(room, claim)) candidates.push({ room, own, hasImage });
+    else if (own > 0) others.push({ room, own, hasImage });
   }
   return { candidates, others };
 }

@@ -2,6 +2,7 @@ import { FrotaError } from '../base/errors.ts';
 import type {
   AssignedTask,
   Endpoint,
+  ImagesUnit,
   NetworkUnit,
   Peer,
   RevisedUnit,
@@ -12,7 +13,14 @@ import type {
 import { unreachable } from '../base/assert.ts';
 import { assignedStateEnum } from './enums.ts';
 import { publishedPortFromWire, publishedPortToWire } from './service.ts';
-import { attachmentFromWire, attachmentToWire, templateFromWire, templateToWire } from './template.ts';
+import {
+  attachmentFromWire,
+  attachmentToWire,
+  imageFromWire,
+  imageToWire,
+  templateFromWire,
+  templateToWire,
+} from './template.ts';
 import * as w from './wire.ts';
 import type { Codec, Received, Sent } from './wire.ts';
 
@@ -100,14 +108,21 @@ const networkFromWire = (wire: Received<'NetworkUnit'>): NetworkUnit => ({
   internal: wire.internal,
 });
 
+const imagesToWire = (value: ImagesUnit): Sent<'ImagesUnit'> => ({ images: value.images.map(imageToWire) });
+
+const imagesFromWire = (wire: Received<'ImagesUnit'>): ImagesUnit => ({
+  kind: 'images',
+  images: wire.images.map(imageFromWire),
+});
+
 /** One unit as it is now, or that it is no longer there. */
 export type UnitChange =
   | { readonly kind: 'unit'; readonly key: string; readonly unit: RevisedUnit }
   | { readonly kind: 'removed'; readonly key: string };
 
-const noContent = { tasks: null, service: null, network: null, removed: null };
+const noContent = { tasks: null, service: null, network: null, removed: null, images: null };
 
-function contentToWire(unit: Unit): Pick<Sent<'UnitChange'>, 'tasks' | 'service' | 'network' | 'removed'> {
+function contentToWire(unit: Unit): Pick<Sent<'UnitChange'>, keyof typeof noContent> {
   switch (unit.kind) {
     case 'tasks':
       return { ...noContent, tasks: tasksToWire(unit) };
@@ -115,6 +130,8 @@ function contentToWire(unit: Unit): Pick<Sent<'UnitChange'>, 'tasks' | 'service'
       return { ...noContent, service: serviceToWire(unit) };
     case 'network':
       return { ...noContent, network: networkToWire(unit) };
+    case 'images':
+      return { ...noContent, images: imagesToWire(unit) };
     default:
       return unreachable(unit);
   }
@@ -136,6 +153,7 @@ function contentFromWire(wire: Received<'UnitChange'>): Unit {
   if (wire.tasks !== null) return tasksFromWire(wire.tasks);
   if (wire.service !== null) return serviceFromWire(wire.service);
   if (wire.network !== null) return networkFromWire(wire.network);
+  if (wire.images !== null) return imagesFromWire(wire.images);
   throw new FrotaError('corrupt', 'UnitChange.content is missing or of a later version');
 }
 

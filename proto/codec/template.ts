@@ -137,13 +137,15 @@ export const attachmentFromWire = (wire: Received<'NetworkAttachment'>): Network
   aliases: wire.aliases,
 });
 
-const imageFromWire = (wire: Received<'ResolvedImage'>): ResolvedImage => ({
+export const imageToWire = ({ reference, digest }: ResolvedImage): Sent<'ResolvedImage'> => ({ reference, digest });
+
+export const imageFromWire = (wire: Received<'ResolvedImage'>): ResolvedImage => ({
   reference: w.name(wire.reference, 'ResolvedImage.reference'),
   digest: wire.digest,
 });
 
 export const templateToWire = (value: TaskTemplate): Sent<'TaskTemplate'> => ({
-  image: { reference: value.image.reference, digest: value.image.digest },
+  image: imageToWire(value.image),
   entrypoint: w.optionalList(value.entrypoint),
   command: w.optionalList(value.command),
   environment: w.sortedMap(value.environment),

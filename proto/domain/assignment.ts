@@ -1,4 +1,4 @@
-import type { PublishedPort, TaskTemplate } from './service.ts';
+import type { PublishedPort, ResolvedImage, TaskTemplate } from './service.ts';
 import type { NetworkAttachment } from './stack-parts.ts';
 
 /** A task as its node must have it. */
@@ -63,9 +63,15 @@ export interface NetworkUnit {
 export const isConfined = (networks: readonly string[], { internal }: Pick<NetworkUnit, 'internal'>): boolean =>
   networks.length > 0 && networks.every((network) => internal.includes(network));
 
-export type Unit = TasksUnit | ServiceUnit | NetworkUnit;
+/** Images that a node is to have though no task of it needs them now: what a lost node ran starts here without a pull. */
+export interface ImagesUnit {
+  readonly kind: 'images';
+  readonly images: readonly ResolvedImage[];
+}
 
-/** Identity of a unit within what one node must have: `tasks`, `network`, `service:STACK/NAME`. */
+export type Unit = TasksUnit | ServiceUnit | NetworkUnit | ImagesUnit;
+
+/** Identity of a unit within what one node must have: `tasks`, `network`, `images`, `service:STACK/NAME`. */
 export function unitKey(unit: Unit): string {
   return unit.kind === 'service' ? serviceUnitKey(unit.stack, unit.name) : unit.kind;
 }

@@ -118,6 +118,7 @@ export class Controller {
     const dispatch = createDispatch({
       snapshot: () => mirror.snapshot(),
       liveness: () => this.liveness.states(),
+      spareImages: () => new Map(),
       revise: (unit) => reviseUnit(unit, sha256),
       storeStatuses: (statuses) => records.putStatuses(statuses),
       rememberStatus: (status) => {

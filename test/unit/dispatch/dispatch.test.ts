@@ -8,6 +8,7 @@ import { silentLogger } from '../../../proto/base/log.ts';
 import { reviseUnit } from '../../../proto/codec/assignment.ts';
 import type { AgentMessage, ControllerMessage } from '../../../proto/codec/dispatch.ts';
 import { createOutbox } from '../../fakes/outbox.ts';
+import type { ResolvedImage } from '../../../proto/domain/service.ts';
 import { aFacts, aNode, aSnapshot, aTask } from '../../builders/domain.ts';
 
 const sha256Hex = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
@@ -19,10 +20,12 @@ const hello = (held: { key: string; revision: string }[] = []): AgentMessage => 
 });
 
 function world(first: Snapshot) {
+  let spareImages: ReadonlyMap<string, readonly ResolvedImage[]> = new Map();
   let snapshot = first;
   const stored: string[] = [];
   const ports: DispatchPorts = {
     snapshot: () => snapshot,
+    spareImages: () => spareImages,
     revise: (unit) => reviseUnit(unit, sha256Hex),
     storeStatuses: (statuses) => Promise.resolve(void stored.push(...statuses.map((status) => status.taskId))),
     rememberStatus: () => undefined,
@@ -42,8 +45,9 @@ function world(first: Snapshot) {
   return {
     stored,
     dispatch,
-    become: (next: Snapshot) => {
+    become: (next: Snapshot, spares: readonly ResolvedImage[] = []) => {
       snapshot = next;
+      spareImages = spares.length === 0 ? new Map() : new Map([['id-n1', spares]]);
       dispatch.changed();
     },
     connect: (held?: { key: string; revision: string }[]) => {
@@ -93,6 +97,27 @@ describe('dispatch', () => {
     });
     for (const session of [first, second]) session.abort.abort();
     await Promise.all([first.done, second.done]);
+  });
+
+  it('sends the images to have ahead of need after the tasks, when they change, and takes them back', async () => {
+    const { become, connect } = world(base());
+    const session = connect();
+    const { image } = aTask().template;
+    await vi.waitFor(() => {
+      expect(session.received.at(-1)?.kind).toBe('synced');
+    });
+    session.received.length = 0;
+    become(withTask(), [image]);
+    await vi.waitFor(() => {
+      expect(session.received.map((message) => 'key' in message && message.key)).toEqual(['tasks', 'images']);
+    });
+    expect(session.received[1]).toMatchObject({ unit: { unit: { kind: 'images', images: [image] } } });
+    become(withTask());
+    await vi.waitFor(() => {
+      expect(session.received[2]).toEqual({ kind: 'removed', key: 'images' });
+    });
+    session.abort.abort();
+    await session.done;
   });
 
   it('acknowledges reports after they are stored', async () => {

@@ -198,6 +198,7 @@ describe('sessions', () => {
     const dispatch = createDispatch({
       snapshot: () => snapshot,
       liveness: () => aLiveness(snapshot),
+      spareImages: () => new Map(),
       revise: (unit) => reviseUnit(unit, sha256Hex),
       storeStatuses: () => Promise.resolve(),
       rememberStatus: () => undefined,

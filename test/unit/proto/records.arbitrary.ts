@@ -331,6 +331,10 @@ export const unit: fc.Arbitrary<Unit> = fc.oneof(
     peers: fc.array(fc.record({ nodeId: named, name: named, address: named, subnet: named }), { maxLength: 3 }),
     internal: texts,
   }),
+  fc.record({
+    kind: fc.constant('images' as const),
+    images: fc.array(fc.record({ reference: named, digest: text }), { maxLength: 3 }),
+  }),
 );
 
 export const revisedUnit: fc.Arbitrary<RevisedUnit> = fc.record({ revision: named, unit });
