@@ -36,7 +36,10 @@ export function registerApply(program: Command, host: Host): void {
         const applied = await control.apply(spec, contents, host.signal);
         if (options.wait === true) {
           const { asDeclared, waitForStacks } = await import('./wait.ts');
-          await waitForStacks(host, control, [asDeclared(spec.name, applied.version)], options.timeout);
+          await waitForStacks(host, control, [asDeclared(spec.name, applied.version)], {
+            ...globals,
+            timeoutMs: options.timeout,
+          });
         }
         await printResult(host, globals, { stack: spec.name, ...applied }, () => appliedText(spec.name, applied));
       });

@@ -36,7 +36,7 @@ export function registerRm(program: Command, host: Host): void {
             reached: (now: { declared: boolean; tasks: readonly unknown[]; converged: boolean }) =>
               !now.declared && now.tasks.length === 0 && now.converged,
           }));
-          await waitForStacks(host, control, awaited, options.timeout);
+          await waitForStacks(host, control, awaited, { ...globals, timeoutMs: options.timeout });
         }
         await printResult(host, globals, { stacks: removed }, () => removed.map(removedText).join(''));
         throwFailures(failures);

@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { completedOf, isSettled } from '../render/settled.ts';
 import type { Restarted } from './control.ts';
 import { timeoutOption, waitOption } from './flags.ts';
 import { examples, globalOptions, printResult, withControl } from './host.ts';
@@ -24,7 +25,7 @@ export function registerRolloutRestart(rollout: Command, host: Host): void {
         const restarted = await control.rolloutRestart(names, host.signal);
         if (options.wait === true) {
           const { waitForStacks } = await import('./wait.ts');
-          await waitForStacks(host, control, restarted.map(awaitedOf), options.timeout);
+          await waitForStacks(host, control, restarted.map(awaitedOf), { ...globals, timeoutMs: options.timeout });
         }
         await printResult(host, globals, { stacks: restarted }, () => restarted.map(restartedText).join(''));
       });
@@ -45,11 +46,9 @@ function awaitedOf({ stack, version, services }: Restarted): Awaited {
       if (now.converged) return true;
       const ofThem = now.services.filter(({ name }) => named.has(name));
       const tasks = now.tasks.filter(({ service }) => named.has(service));
-      return (
-        ofThem.every(
-          ({ rollout, replicas }) => rollout?.state !== 'updating' && replicas.running >= replicas.desired,
-        ) && tasks.every((task) => task.desiredState === 'running' && task.state === 'running')
-      );
+      const isUpdated = ({ name, rollout, replicas }: (typeof ofThem)[number]): boolean =>
+        rollout?.state !== 'updating' && replicas.running + completedOf(now, name) >= replicas.desired;
+      return ofThem.every(isUpdated) && tasks.every(isSettled);
     },
   };
 }

@@ -25,7 +25,7 @@ export function registerRolloutStatus(rollout: Command, host: Host): void {
         let services = await control.rolloutStatus(name, host.signal);
         if (options.wait === true) {
           const { waitForStacks } = await import('./wait.ts');
-          await waitForStacks(host, control, awaitedOf(services), options.timeout);
+          await waitForStacks(host, control, awaitedOf(services), { ...globals, timeoutMs: options.timeout });
           services = await control.rolloutStatus(name, host.signal);
         }
         await printResult(host, globals, services, async () => {

@@ -27,7 +27,10 @@ export function registerRolloutUndo(rollout: Command, host: Host): void {
         const undone = await control.rolloutUndo(stack, options.toRevision, host.signal);
         if (options.wait === true) {
           const { asDeclared, waitForStacks } = await import('./wait.ts');
-          await waitForStacks(host, control, [asDeclared(stack, undone.version)], options.timeout);
+          await waitForStacks(host, control, [asDeclared(stack, undone.version)], {
+            ...globals,
+            timeoutMs: options.timeout,
+          });
         }
         await printResult(host, globals, { stack, ...undone }, () => undoneText(stack, undone));
       });

@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import { FrotaError } from '../../proto/base/errors.ts';
 import { maxReplicas } from '../../proto/domain/validate.ts';
 import { parseWhole } from '../manifest/quantities.ts';
+import { isSettled } from '../render/settled.ts';
 import type { Scaled, StackProgress } from './control.ts';
 import { timeoutOption, waitOption } from './flags.ts';
 import { examples, globalOptions, printResult, withControl } from './host.ts';
@@ -28,7 +29,7 @@ export function registerScale(program: Command, host: Host): void {
         const scaled = await control.scale(scales, host.signal);
         if (options.wait === true) {
           const { waitForStacks } = await import('./wait.ts');
-          await waitForStacks(host, control, awaitScaled(scaled), options.timeout);
+          await waitForStacks(host, control, awaitScaled(scaled), { ...globals, timeoutMs: options.timeout });
         }
         await printResult(host, globals, { services: scaled }, () => scaled.map(scaledText).join(''));
       });
@@ -80,5 +81,5 @@ function hasSize(progress: StackProgress, { service, after }: Scaled): boolean {
   if (!progress.services.some(({ name, replicas }) => name === service && replicas.desired === after)) return false;
   if (progress.converged) return true;
   const tasks = progress.tasks.filter((task) => task.service === service);
-  return tasks.length === after && tasks.every((task) => task.desiredState === 'running' && task.state === 'running');
+  return tasks.length === after && tasks.every(isSettled);
 }

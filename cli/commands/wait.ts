@@ -3,10 +3,14 @@ import { backoffMs } from '../../proto/base/backoff.ts';
 import { FrotaError } from '../../proto/base/errors.ts';
 import { slotName } from '../../proto/domain/task.ts';
 import type { Stuck } from '../../proto/domain/views.ts';
-import { liveProgress, plainProgress, unsettledProblems } from '../render/progress.ts';
+import { jsonProgress, liveProgress, plainProgress, unsettledProblems } from '../render/progress.ts';
 import type { ProgressView } from '../render/progress.ts';
+import { unsettledTasks } from '../render/settled.ts';
+import { UnsettledError } from '../render/unsettled-error.ts';
 import type { Control, StackProgress } from './control.ts';
-import type { Host } from './host.ts';
+import type { GlobalOptions, Host } from './host.ts';
+import { lastLinesOf } from './last-lines.ts';
+import type { FailedTask } from './last-lines.ts';
 
 /** A stack and the test for what is waited for. */
 export interface Awaited {
@@ -16,6 +20,11 @@ export interface Awaited {
   readonly stuck?: (progress: StackProgress) => readonly Stuck[];
   /** True: the stack is expected to go, so that "not found" is success and not an error. */
   readonly leaving?: boolean;
+}
+
+/** How long, and in which form the progress is told. */
+export interface Waiting extends Pick<GlobalOptions, 'output'> {
+  readonly timeoutMs: number;
 }
 
 /** A stack that is to run as it is declared. An earlier version may have converged, or failed, long ago. */
@@ -30,40 +39,61 @@ const reconnect = { firstMs: 250, factor: 2, maxMs: 2000 };
 
 /**
  * Waits until every stack is as awaited, showing progress on standard error. A connection that breaks is made again.
- * @throws FrotaError `stuck` as soon as one can't become so any more, with the reasons; `deadline` after `timeoutMs`, with one problem for each task that is not as wanted; `conflict` if
- * a stack that should run is removed meanwhile; `cancelled` if the person stops waiting
+ * @throws FrotaError `stuck` as soon as one can't become so any more, with the reasons; `deadline` after `timeoutMs`, with one problem for each task that is not as wanted; both with the
+ * last lines of what failed. `conflict` if a stack that should run is removed meanwhile; `cancelled` if the person stops waiting
  */
 export async function waitForStacks(
   host: Host,
   control: Control,
   awaited: readonly Awaited[],
-  timeoutMs: number,
+  waiting: Waiting,
 ): Promise<void> {
-  const block = await host.terminal.live();
-  const view =
-    block === undefined
-      ? plainProgress((text) => {
-          host.terminal.err(text);
-        })
-      : liveProgress(block, host.terminal.errColours);
+  const view = await viewFor(host, waiting);
   const ended = new AbortController();
   const timer = setTimeout(() => {
     ended.abort();
-  }, timeoutMs);
+  }, waiting.timeoutMs);
   const latest = new Map<string, StackProgress>();
   const signal = AbortSignal.any([host.signal, ended.signal]);
   try {
     await Promise.all(awaited.map((one) => waitForOne(control, one, view, latest, signal)));
   } catch (thrown) {
     if (host.signal.aborted) throw stoppedWaiting();
-    if (ended.signal.aborted) throw notConverged(awaited, latest, timeoutMs);
-    throw thrown;
+    const ending = ended.signal.aborted ? notConverged(awaited, latest, waiting.timeoutMs) : thrown;
+    if (!(ending instanceof Ending)) throw ending;
+    // The other stacks are shown as they are now.
+    ended.abort();
+    const { code, message, problems } = ending;
+    throw new UnsettledError(code, message, { problems, logs: await lastLinesOf(control, ending.failed, host.signal) });
   } finally {
     clearTimeout(timer);
     // The other stacks' watches end with the one that failed.
     ended.abort();
     view.close();
   }
+}
+
+/** Why the waiting is over, before the last lines of what failed are read. */
+class Ending extends FrotaError {
+  readonly failed: readonly FailedTask[];
+
+  constructor(
+    code: 'stuck' | 'deadline',
+    message: string,
+    { problems, failed }: { readonly problems: FrotaError['problems']; readonly failed: readonly FailedTask[] },
+  ) {
+    super(code, message, { problems });
+    this.failed = failed;
+  }
+}
+
+async function viewFor({ terminal }: Host, { output }: Waiting): Promise<ProgressView> {
+  const write = (text: string): void => {
+    terminal.err(text);
+  };
+  if (output === 'json') return jsonProgress(write);
+  const block = await terminal.live();
+  return block === undefined ? plainProgress(write) : liveProgress(block, terminal.errColours);
 }
 
 async function waitForOne(
@@ -83,7 +113,7 @@ async function waitForOne(
         view.update(one.stack, progress);
         if (one.reached(progress)) return;
         const stuck = one.stuck?.(progress) ?? [];
-        if (stuck.length > 0) throw hopeless(one.stack, stuck);
+        if (stuck.length > 0) throw hopeless(one.stack, stuck, progress);
         if (wasDeclared && !progress.declared && one.leaving !== true) throw removedMeanwhile(one.stack);
         wasDeclared ||= progress.declared;
       }
@@ -99,12 +129,19 @@ async function waitForOne(
   }
 }
 
-function hopeless(stack: string, stuck: readonly Stuck[]): FrotaError {
+function hopeless(stack: string, stuck: readonly Stuck[], { failed }: StackProgress): FrotaError {
   const problems = stuck.map(({ service, slot, node, reason }) => ({
     where: `${stack}/${slot === null ? service : slotName(service, slot)}${node === null ? '' : ` on ${node}`}`,
     message: reason,
   }));
-  return new FrotaError('stuck', `${stack}: not as declared, and it will not come to that by itself`, { problems });
+  const isOfThem = (service: string, slot: number): boolean =>
+    stuck.some((one) => one.service === service && (one.slot === null || one.slot === slot));
+  return new Ending('stuck', `${stack}: not as declared, and it will not come to that by itself`, {
+    problems,
+    failed: failed
+      .filter(({ service, slot, started }) => started && isOfThem(service, slot))
+      .map((attempt) => ({ stack, ...attempt })),
+  });
 }
 
 const removedMeanwhile = (stack: string): FrotaError =>
@@ -117,7 +154,7 @@ function notConverged(
   awaited: readonly Awaited[],
   latest: ReadonlyMap<string, StackProgress>,
   timeoutMs: number,
-): FrotaError {
+): Ending {
   const open = awaited.filter(({ stack, reached }) => {
     const progress = latest.get(stack);
     return progress === undefined || !reached(progress);
@@ -130,7 +167,20 @@ function notConverged(
       : unsettledProblems(progress);
   });
   const waited = `${String(timeoutMs / 1000)} s`;
-  return new FrotaError('deadline', `${names}: not as declared after ${waited}; the cluster goes on trying`, {
+  return new Ending('deadline', `${names}: not as declared after ${waited}; the cluster goes on trying`, {
     problems,
+    failed: open.flatMap(({ stack }) => {
+      const progress = latest.get(stack);
+      return progress === undefined ? [] : worthReading(stack, progress);
+    }),
   });
+}
+
+/** What failed, then what has not come to run yet, or runs and is unhealthy. */
+function worthReading(stack: string, progress: StackProgress): readonly FailedTask[] {
+  const failed = progress.failed.filter(({ started }) => started).map((attempt) => ({ stack, ...attempt }));
+  const open = unsettledTasks(progress)
+    .filter((task) => task.desiredState === 'running' && task.startedAt !== null)
+    .map((task) => ({ ...task, taskId: task.id }));
+  return [...failed, ...open];
 }

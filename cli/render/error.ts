@@ -4,6 +4,7 @@ import { problemMessage } from '../manifest/problem.ts';
 import type { Colours } from './colours.ts';
 import { findingText, ManifestError } from './manifest-error.ts';
 import { printable } from './text.ts';
+import { logText, UnsettledError } from './unsettled-error.ts';
 
 /** An error for people: its findings first, each with its place, and the sentence that sums them up last. */
 export function errorText(error: FrotaError, colours: Colours): string {
@@ -14,10 +15,11 @@ export function errorText(error: FrotaError, colours: Colours): string {
     return `${error.findings.map((finding) => findingText(finding, lines, colours)).join('')}${sentence}`;
   }
   const problems = error.problems.map(({ where, message }) => `  ${printable(where)}: ${printable(message)}\n`);
-  return `${sentence}${problems.join('')}`;
+  const logs = error instanceof UnsettledError ? error.logs.map((log) => logText(log, colours)) : [];
+  return `${sentence}${problems.join('')}${logs.join('')}`;
 }
 
-/** The object that `-o json` puts on standard error. `problems` of a Compose file also carry file, line and column. */
+/** The object that `-o json` puts on standard error. `problems` of a Compose file also carry file, line and column; a wait that ended has `logs`. */
 export function errorJson(error: FrotaError): object {
   const problems =
     error instanceof ManifestError
@@ -31,5 +33,6 @@ export function errorJson(error: FrotaError): object {
           ...(finding.suggestion !== undefined && { suggestion: finding.suggestion }),
         }))
       : error.problems;
-  return { error: { code: error.code, message: describeError(error), problems } };
+  const logs = error instanceof UnsettledError ? { logs: error.logs } : {};
+  return { error: { code: error.code, message: describeError(error), problems, ...logs } };
 }

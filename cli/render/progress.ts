@@ -1,11 +1,13 @@
+/** How stacks come to what was declared: a live tree on a terminal, lines elsewhere, objects for scripts. */
 import type { StackProgress } from '../../proto/codec/control.ts';
-import type { TaskView } from '../../proto/domain/views.ts';
+import type { FailedAttempt, ServiceView, TaskView } from '../../proto/domain/views.ts';
 import type { Colours } from './colours.ts';
 import { rolloutText } from './rollouts.ts';
+import { completedOf, unsettledTasks } from './settled.ts';
 import { countText, printable } from './text.ts';
 import { paintState, taskName, taskStateText } from './views.ts';
 
-/** Shows how stacks come to what was declared; `close` leaves the last state standing. */
+/** `close` leaves the last state standing. */
 export interface ProgressView {
   update(stack: string, progress: StackProgress): void;
   /** Something about the waiting itself, for example that the controller can't be reached. */
@@ -15,6 +17,7 @@ export interface ProgressView {
 
 /** More rows than these would scroll a live view off its terminal. */
 const maxTaskRows = 15;
+const maxServiceRows = 20;
 
 /** Rewrites one block of a terminal; `write` replaces the block, `finish` keeps it. */
 export interface LiveBlock {
@@ -65,74 +68,124 @@ export function plainProgress(write: (text: string) => void): ProgressView {
   };
 }
 
-/** Tasks worth a line: those that do not run yet, and those that still run though they should not. */
-export const unsettledTasks = (progress: StackProgress): readonly TaskView[] =>
-  progress.tasks.filter((task) => task.state !== 'running' || task.desiredState !== 'running' || isUnhealthy(task));
+/** One object a line whenever it changed: `{"progress": …}`, and `{"note": …}` about the waiting itself. */
+export function jsonProgress(write: (text: string) => void): ProgressView {
+  const shown = new Map<string, string>();
+  let lastNote = '';
+  return {
+    update: (stack, progress) => {
+      lastNote = '';
+      const line = JSON.stringify({ progress: { stack, ...progress } });
+      if (shown.get(stack) !== line) write(`${line}\n`);
+      shown.set(stack, line);
+    },
+    note: (text) => {
+      if (text !== lastNote) write(`${JSON.stringify({ note: text })}\n`);
+      lastNote = text;
+    },
+    close: () => undefined,
+  };
+}
 
-const isUnhealthy = (task: TaskView): boolean => task.health === 'unhealthy';
+/** `2/3 running`, `1/1 completed`, `1/2 running, 1 completed`. */
+function countOf(progress: StackProgress, { name, replicas: { desired, running } }: ServiceView): string {
+  const completed = completedOf(progress, name);
+  if (completed === 0) return `${String(running)}/${String(desired)} running`;
+  const ofAll = `${String(completed)}/${String(desired)} completed`;
+  return running === 0 ? ofAll : `${String(running)}/${String(desired)} running, ${String(completed)} completed`;
+}
 
 function progressLines(stack: string, progress: StackProgress): Map<string, string> {
   const lines = new Map<string, string>();
-  for (const { name, replicas, rollout } of progress.services) {
-    const count = `${String(replicas.running)}/${String(replicas.desired)} running`;
+  for (const service of progress.services) {
+    const { name, replicas, rollout } = service;
     const update = rolloutText(rollout, replicas.desired);
-    lines.set(`service ${name}`, `${stack}/${name} ${count}${update === '' ? '' : `, ${update}`}`);
+    const text = `${stack}/${name} ${countOf(progress, service)}${update === '' ? '' : `, ${update}`}`;
+    lines.set(`service ${name}`, text);
   }
-  for (const task of unsettledTasks(progress)) lines.set(`task ${task.id}`, `${taskName(task)} ${taskLine(task)}`);
+  for (const task of unsettledTasks(progress)) {
+    lines.set(`task ${task.id}`, `${taskName(task)} ${taskLine(task, progress.failed)}`);
+  }
   if (!progress.declared && progress.tasks.length === 0) lines.set('gone', `${stack} removed`);
   return lines;
 }
 
-function taskLine(task: TaskView): string {
+function taskLine(task: TaskView, failed: readonly FailedAttempt[]): string {
   const node = task.node === null ? '' : ` on ${task.node}`;
-  const reason = task.reason === null ? '' : `: ${task.reason}`;
-  return printable(`${taskStateText(task)}${node}${reason}`);
+  const reason = [task.reason, before(task, failed)].filter((text) => text !== null).join('; ');
+  return printable(`${taskStateText(task)}${node}${reason === '' ? '' : `: ${reason}`}`);
+}
+
+/** What became of the attempt before, where that failed and the reason does not tell it already. */
+function before(task: TaskView, failed: readonly FailedAttempt[]): string | null {
+  if (task.desiredState !== 'running') return null;
+  const last = failed.find(({ service, slot }) => service === task.service && slot === task.slot);
+  if (last === undefined || last.taskId === task.id || task.reason?.includes(last.reason) === true) return null;
+  return `attempt ${String(task.restarts + 1)}, the one before${last.node === null ? '' : ` on ${last.node}`}: ${last.reason}`;
 }
 
 export function progressTree(stack: string, progress: StackProgress, colours: Colours): string {
   const title = progress.declared ? `version ${String(progress.version)}` : 'being removed';
   const rows = [`${colours.bold(stack)} ${colours.dim(title)}`];
   const unsettled = unsettledTasks(progress);
-  const services = new Set([...progress.services.map(({ name }) => name), ...unsettled.map(({ service }) => service)]);
+  const { names, left: hiddenServices } = servicesShown(progress, unsettled);
   let left = maxTaskRows;
-  const names = [...services];
   for (const [index, name] of names.entries()) {
-    const last = index === names.length - 1;
+    const last = index === names.length - 1 && hiddenServices === 0;
     rows.push(`${last ? '└' : '├'} ${serviceRow(name, progress, colours)}`);
     const tasks = unsettled.filter((task) => task.service === name);
-    for (const task of tasks.slice(0, left)) rows.push(`${last ? ' ' : '│'}   ${taskRow(task, colours)}`);
+    for (const task of tasks.slice(0, left)) {
+      rows.push(`${last ? ' ' : '│'}   ${taskRow(task, progress.failed, colours)}`);
+    }
     const hidden = tasks.length - Math.min(tasks.length, left);
     left -= tasks.length - hidden;
     if (hidden > 0) rows.push(`${last ? ' ' : '│'}   ${colours.dim(`and ${countText(hidden, 'more task')}`)}`);
   }
+  if (hiddenServices > 0) rows.push(`└ ${colours.dim(`and ${countText(hiddenServices, 'more service')}`)}`);
   if (!progress.declared && unsettled.length === 0) rows.push('└ nothing left');
   return rows.join('\n');
+}
+
+/** Of many services those that are not as declared come before the others. */
+function servicesShown(
+  progress: StackProgress,
+  unsettled: readonly TaskView[],
+): { readonly names: readonly string[]; readonly left: number } {
+  const names = [...new Set([...progress.services.map(({ name }) => name), ...unsettled.map((task) => task.service)])];
+  if (names.length <= maxServiceRows) return { names, left: 0 };
+  const isOpen = (name: string): boolean => unsettled.some((task) => task.service === name);
+  const sorted = [...names.filter(isOpen), ...names.filter((name) => !isOpen(name))];
+  return { names: sorted.slice(0, maxServiceRows), left: names.length - maxServiceRows };
 }
 
 function serviceRow(name: string, progress: StackProgress, colours: Colours): string {
   const service = progress.services.find((candidate) => candidate.name === name);
   if (service === undefined) return `${name} ${colours.dim('stopping')}`;
   const { desired, running } = service.replicas;
-  const count = `${String(running)}/${String(desired)} running`;
-  const text = `${name} ${running === desired ? colours.green(count) : colours.yellow(count)}`;
+  const count = countOf(progress, service);
+  const isFull = running + completedOf(progress, name) >= desired;
+  const text = `${name} ${isFull ? colours.green(count) : colours.yellow(count)}`;
   const update = rolloutText(service.rollout, desired);
   if (update === '') return text;
   return `${text}  ${service.rollout?.state === 'updating' ? colours.yellow(update) : colours.red(update)}`;
 }
 
-function taskRow(task: TaskView, colours: Colours): string {
+function taskRow(task: TaskView, failed: readonly FailedAttempt[], colours: Colours): string {
   const node = task.node === null ? '' : ` on ${task.node}`;
-  const reason = task.reason === null ? '' : `  ${colours.dim(printable(task.reason))}`;
+  const why = [task.reason, before(task, failed)].filter((text) => text !== null).join('; ');
+  const reason = why === '' ? '' : `  ${colours.dim(printable(why))}`;
   return `${task.service}.${String(task.slot)} ${paintState(taskStateText(task), colours)}${printable(node)}${reason}`;
 }
 
 /** Why a stack is not what was declared: one entry for each update that has not completed and each unsettled task, for the error that ends a wait. */
 export function unsettledProblems(progress: StackProgress): readonly { where: string; message: string }[] {
-  const tasks = unsettledTasks(progress).map((task) => ({ where: taskName(task), message: taskLine(task) }));
+  const open = unsettledTasks(progress);
+  const tasks = open.map((task) => ({ where: taskName(task), message: taskLine(task, progress.failed) }));
   const short = progress.services
     .filter(
       ({ name, replicas }) =>
-        replicas.running < replicas.desired && !tasks.some(({ where }) => where.includes(`/${name}.`)),
+        replicas.running + completedOf(progress, name) < replicas.desired &&
+        !open.some(({ service }) => service === name),
     )
     .map(({ stack, name, replicas }) => ({
       where: `${stack}/${name}`,

@@ -6,6 +6,7 @@ import type { InspectReply, InspectRequest, ListEventsRequest } from '../../prot
 import type * as wire from '../../proto/codec/control.ts';
 import type * as rollouts from '../../proto/codec/rollouts.ts';
 import { isConverged } from '../plan/converged.ts';
+import { failedAttempts } from '../plan/failed-attempts.ts';
 import { resolveService, resolveTarget } from '../plan/resolve-service.ts';
 import type { Snapshot } from '../plan/snapshot.ts';
 import { stuckOf } from '../plan/stuck.ts';
@@ -161,6 +162,7 @@ function progress(input: ViewInput, stack: string): wire.StackProgress {
     tasks: taskViews(input, { stack }),
     converged: isConverged(input.snapshot, input.liveness, stack),
     stuck: stuckOf(input.snapshot, input.liveness, stack),
+    failed: failedAttempts(input.snapshot, input.liveness, stack),
   };
 }
 

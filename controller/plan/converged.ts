@@ -1,7 +1,7 @@
 /** Whether what a stack declares runs, and nothing else of it does: the end of `apply --wait` and `rm --wait`. */
 import type { NodeLiveness } from '../../proto/domain/node.ts';
 import { serviceId } from '../../proto/domain/service.ts';
-import type { ServiceSpec } from '../../proto/domain/service.ts';
+import type { RestartPolicy, ServiceSpec } from '../../proto/domain/service.ts';
 import { isEnded, taskState } from '../../proto/domain/task.ts';
 import type { Task, TaskStatus } from '../../proto/domain/task.ts';
 import { canonicalJson } from './canonical-json.ts';
@@ -11,7 +11,7 @@ import { wantedSlotsOf } from './wanted-slots.ts';
 import type { WantedSlots } from './wanted-slots.ts';
 
 /**
- * True when each wanted slot has a running task of the declared template (or one that has completed and, by its policy,
+ * True when each wanted slot has a running and, where it is checked, healthy task of the declared template (or one that has completed and, by its policy,
  * stays so), nothing else of the stack still runs, and no update is under way or has failed. For a stack that was removed: when no task of it is left.
  */
 export function isConverged(snapshot: Snapshot, liveness: ReadonlyMap<string, NodeLiveness>, stack: string): boolean {
@@ -30,7 +30,9 @@ export function isConverged(snapshot: Snapshot, liveness: ReadonlyMap<string, No
     const service = declared.get(task.service);
     const state = taskState(task, snapshot.statuses.get(task.id));
     const isWanted = task.desired === 'running' && wanted.get(task.service)?.has(task.slot) === true;
-    if (service !== undefined && isWanted && isSettled(service, task, snapshot.statuses.get(task.id), isCurrent)) {
+    const isCurrentAndSettled = (spec: ServiceSpec): boolean =>
+      isCurrent(spec, task) && isSettled(spec.restart, task, snapshot.statuses.get(task.id));
+    if (service !== undefined && isWanted && isCurrentAndSettled(service)) {
       settled.get(service.name)?.add(task.slot);
     } else if (!isEnded(state)) return false;
   }
@@ -58,15 +60,11 @@ function hasItsPorts(snapshot: Snapshot, stack: string, name: string, ports: num
 
 type TemplateComparison = (service: ServiceSpec, task: Task) => boolean;
 
-function isSettled(
-  service: ServiceSpec,
-  task: Task,
-  status: TaskStatus | undefined,
-  isCurrent: TemplateComparison,
-): boolean {
-  if (!isCurrent(service, task)) return false;
+/** It runs and is not known to be unhealthy, or it has completed and, by its policy, stays so. */
+export function isSettled(restart: RestartPolicy, task: Task, status: TaskStatus | undefined): boolean {
   const state = taskState(task, status);
-  return state === 'running' || (state === 'complete' && !isReplaced(service.restart, task, status));
+  if (state === 'running') return status?.health === 'none' || status?.health === 'healthy';
+  return state === 'complete' && !isReplaced(restart, task, status);
 }
 
 /** Tasks with equal hashes are compared once. */

@@ -1,12 +1,12 @@
 /** Why a stack can't become what was declared, unless somebody does something: what ends `apply --wait` before its time. */
 import type { NodeLiveness } from '../../proto/domain/node.ts';
 import { serviceId } from '../../proto/domain/service.ts';
-import type { ServiceSpec, TaskTemplate } from '../../proto/domain/service.ts';
+import type { RestartPolicy, ServiceSpec } from '../../proto/domain/service.ts';
 import { isEnded, taskState } from '../../proto/domain/task.ts';
 import type { Task } from '../../proto/domain/task.ts';
 import type { Rollout, RolloutState } from '../../proto/domain/update.ts';
 import type { Stuck } from '../../proto/domain/views.ts';
-import { canonicalJson } from './canonical-json.ts';
+import { attemptsBySlot, comparisonWith, nodeNameOf } from './attempts.ts';
 import { isReplaced } from './restart-policy.ts';
 import { isStuck, templateOf } from './rollout-policy.ts';
 import type { Snapshot } from './snapshot.ts';
@@ -22,48 +22,37 @@ export function stuckOf(
   liveness: ReadonlyMap<string, NodeLiveness>,
   stack: string,
 ): readonly Stuck[] {
-  const tasks = tasksBySlot(snapshot, stack);
+  const tasks = attemptsBySlot(snapshot, stack);
   const services = snapshot.stacks.get(stack)?.value.spec.services ?? [];
   return services.flatMap((spec): readonly Stuck[] => {
     const record = snapshot.services.get(serviceId(stack, spec.name))?.value;
     const rollout = record?.rollout;
-    const slots = tasks.get(spec.name) ?? new Map<number, Task[]>();
+    const slots = tasks.get(spec.name) ?? new Map<number, readonly Task[]>();
     const isHeld = (slot: number): boolean => slots.get(slot)?.some((task) => task.desired === 'running') === true;
     const isInForce = comparisonWith(templateOf(spec, record));
-    const stuckSlots = [...wantedSlotsOf(snapshot, liveness, spec, isHeld)].flatMap((slot) => {
-      const attempts = (slots.get(slot) ?? []).filter(isInForce);
-      return stuckSlot(
-        snapshot,
-        spec,
-        attempts.sort((a, b) => a.attempt - b.attempt),
-      );
-    });
+    const stuckSlots = [...wantedSlotsOf(snapshot, liveness, spec, isHeld)].flatMap((slot) =>
+      stuckSlot(snapshot, spec, (slots.get(slot) ?? []).filter(isInForce)),
+    );
     return rollout !== undefined && isStuck(rollout)
       ? [{ service: spec.name, slot: null, node: null, reason: rolloutText(rollout) }, ...stuckSlots]
       : stuckSlots;
   });
 }
 
-function tasksBySlot(snapshot: Snapshot, stack: string): ReadonlyMap<string, ReadonlyMap<number, Task[]>> {
-  const services = new Map<string, Map<number, Task[]>>();
-  for (const { value: task } of snapshot.tasks.values()) {
-    if (task.stack !== stack) continue;
-    const slots = services.get(task.service) ?? new Map<number, Task[]>();
-    slots.set(task.slot, [...(slots.get(task.slot) ?? []), task]);
-    services.set(task.service, slots);
-  }
-  return services;
-}
-
 /** Attempts come oldest first. */
 function stuckSlot(snapshot: Snapshot, { name, restart }: ServiceSpec, attempts: readonly Task[]): readonly Stuck[] {
+  const kept = attempts.at(-1);
+  if (kept !== undefined && staysUnwell(snapshot, restart, kept)) {
+    const said = snapshot.statuses.get(kept.id)?.reason ?? 'unhealthy';
+    const reason = `${said}; its restart policy leaves it as it is`;
+    return [{ service: name, slot: kept.slot, node: nodeNameOf(snapshot, kept), reason }];
+  }
   const stateOf = (task: Task) => taskState(task, snapshot.statuses.get(task.id));
   const ended = attempts.filter((task) => isEnded(stateOf(task)));
   const latest = ended.at(-1);
   if (latest === undefined) return [];
   const status = snapshot.statuses.get(latest.id);
-  const node = snapshot.nodes.get(latest.nodeId ?? '')?.value.name ?? latest.nodeId ?? null;
-  const told = { service: name, slot: latest.slot, node };
+  const told = { service: name, slot: latest.slot, node: nodeNameOf(snapshot, latest) };
   if (attempts.at(-1) === latest) {
     const state = stateOf(latest);
     if (state === 'orphaned' && restart.condition === 'none') {
@@ -77,15 +66,11 @@ function stuckSlot(snapshot: Snapshot, { name, restart }: ServiceSpec, attempts:
   return [{ ...told, reason: `rejected ${String(hopelessRejections)} times in a row: ${endText(status)}` }];
 }
 
-/** Tasks with equal hashes are compared once. */
-function comparisonWith(template: TaskTemplate): (task: Task) => boolean {
-  const wanted = canonicalJson(template);
-  const known = new Map<string, boolean>();
-  return (task) => {
-    const same = known.get(task.templateHash) ?? canonicalJson(task.template) === wanted;
-    known.set(task.templateHash, same);
-    return same;
-  };
+/** It runs, its health check has used up its retries, and nothing replaces it. */
+function staysUnwell(snapshot: Snapshot, restart: RestartPolicy, task: Task): boolean {
+  const status = snapshot.statuses.get(task.id);
+  if (task.desired !== 'running' || status?.health !== 'unhealthy' || isEnded(taskState(task, status))) return false;
+  return !isReplaced(restart, { ...task, unhealthyAtMs: status.sinceMs }, status);
 }
 
 const failedUpdates: Partial<Record<RolloutState, string>> = {

@@ -1,10 +1,17 @@
 /** Requests and replies of the Control service: their shapes in the domain's terms, and their codecs. */
 import type { Content } from '../domain/content.ts';
 import type { StackSpec } from '../domain/service.ts';
-import type { NodeView, ServiceView, Stuck, TaskView } from '../domain/views.ts';
+import type { FailedAttempt, NodeView, ServiceView, Stuck, TaskView } from '../domain/views.ts';
 import { contentFromWire, contentToWire } from './content.ts';
 import { stackSpecFromWire, stackSpecToWire } from './service.ts';
-import { nodeViewFromWire, nodeViewToWire, serviceViewFromWire, serviceViewToWire } from './views.ts';
+import {
+  failedAttemptFromWire,
+  failedAttemptToWire,
+  nodeViewFromWire,
+  nodeViewToWire,
+  serviceViewFromWire,
+  serviceViewToWire,
+} from './views.ts';
 import { stuckFromWire, stuckToWire, taskViewFromWire, taskViewToWire } from './views.ts';
 import * as w from './wire.ts';
 import type { Codec } from './wire.ts';
@@ -71,7 +78,8 @@ export interface WatchStackRequest {
 }
 /**
  * `declared`: false once the stack is removed. `converged`: what is declared runs and nothing else does. `stuck`: why it
- * can't come to that unless somebody does something; empty while there is hope.
+ * can't come to that unless somebody does something; empty while there is hope. `failed`: of each slot that is not as declared
+ * the latest attempt that failed, if one has.
  */
 export interface StackProgress {
   readonly declared: boolean;
@@ -80,6 +88,7 @@ export interface StackProgress {
   readonly tasks: readonly TaskView[];
   readonly converged: boolean;
   readonly stuck: readonly Stuck[];
+  readonly failed: readonly FailedAttempt[];
 }
 export interface CreateJoinTokenRequest {
   readonly ttlSeconds: number;
@@ -206,6 +215,7 @@ export const stackProgress: Codec<StackProgress> = w.messageCodec(
     tasks: value.tasks.map(taskViewToWire),
     converged: value.converged,
     stuck: value.stuck.map(stuckToWire),
+    failed: value.failed.map(failedAttemptToWire),
   }),
   (wire) => ({
     declared: wire.declared,
@@ -214,6 +224,7 @@ export const stackProgress: Codec<StackProgress> = w.messageCodec(
     tasks: wire.tasks.map(taskViewFromWire),
     converged: wire.converged,
     stuck: wire.stuck.map(stuckFromWire),
+    failed: wire.failed.map(failedAttemptFromWire),
   }),
 );
 

@@ -1,6 +1,7 @@
 /** Rows for people: ISO 8601 and null in the domain, milliseconds and absence on the wire. */
 import { FrotaError } from '../base/errors.ts';
 import type {
+  FailedAttempt,
   NodeView,
   RevisionService,
   RevisionView,
@@ -159,6 +160,24 @@ export const stuckFromWire = (wire: Received<'Stuck'>): Stuck => ({
   service: w.name(wire.service, 'Stuck.service'),
   slot: wire.slot,
   node: wire.node,
+  reason: wire.reason,
+});
+
+export const failedAttemptToWire = (value: FailedAttempt): Sent<'FailedAttempt'> => ({
+  service: value.service,
+  slot: w.uint32(value.slot, 'FailedAttempt.slot'),
+  taskId: value.taskId,
+  node: value.node,
+  started: value.started,
+  reason: value.reason,
+});
+
+export const failedAttemptFromWire = (wire: Received<'FailedAttempt'>): FailedAttempt => ({
+  service: w.name(wire.service, 'FailedAttempt.service'),
+  slot: wire.slot,
+  taskId: w.name(wire.taskId, 'FailedAttempt.task_id'),
+  node: wire.node,
+  started: wire.started,
   reason: wire.reason,
 });
 

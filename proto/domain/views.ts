@@ -92,6 +92,17 @@ export interface Stuck {
   readonly reason: string;
 }
 
+/** The latest attempt that failed in a slot that is not as declared. */
+export interface FailedAttempt {
+  readonly service: string;
+  readonly slot: number;
+  readonly taskId: string;
+  readonly node: string | null;
+  /** Its process was started, so it may have written something. */
+  readonly started: boolean;
+  readonly reason: string;
+}
+
 export interface NodeView {
   readonly id: string;
   readonly name: string;

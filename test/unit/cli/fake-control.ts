@@ -69,6 +69,7 @@ export const progress = (over: Partial<StackProgress> = {}): StackProgress => ({
   tasks: [aTask()],
   converged: true,
   stuck: [],
+  failed: [],
   ...over,
 });
 

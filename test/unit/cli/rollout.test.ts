@@ -54,16 +54,27 @@ describe('apply --wait', () => {
     const before = { ...paused, version: 1 };
     const under = progress({ version: 2, converged: false, services: [updating({ failed: 1 })] });
     line.control.watches = [[before, under, paused, 'silence']];
-    expect(await line.run('apply', '--wait', '-o', 'json')).toBe(3);
+    expect(await line.run('apply', '--wait')).toBe(3);
     expect(line.err).toContain('hello/web 3/3 running, updating to version 2, 1 of 3 updated, 1 failed\n');
+    line.control.watches = [[paused, 'silence']];
+    expect(await line.run('apply', '--wait', '-o', 'json')).toBe(3);
     const last = line.err.trimEnd().split('\n').at(-1) ?? '';
     expect(JSON.parse(last)).toEqual({
       error: {
         code: 'stuck',
         message: 'hello: not as declared, and it will not come to that by itself',
         problems: [{ where: 'hello/web', message: `update paused: ${failure}` }],
+        logs: [],
       },
     });
+  });
+
+  it('reads what the update failed with, in whatever slot', async () => {
+    const attempt = { service: 'web', slot: 2, taskId: 'a7', node: 'n2', started: true, reason: 'exit code 1: boom' };
+    line.control.watches = [[{ ...paused, failed: [attempt] }, 'silence']];
+    expect(await line.run('apply', '--wait')).toBe(3);
+    expect(line.control.calls.at(-1)).toMatchObject({ logs: { targets: ['a7'] } });
+    expect(line.err).toContain('hello/web.2 on n2 wrote nothing (task a7)\n');
   });
 
   it('names slot and node of a task that failed for good', async () => {

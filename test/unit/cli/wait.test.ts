@@ -30,8 +30,8 @@ describe('apply --wait', () => {
 
   it('waits for the version it applied, not for an earlier one that has converged', async () => {
     line.control.watches = [[progress({ version: 1 }), starting, progress({ version: 2 }), 'silence']];
-    expect(await line.run('apply', '--wait', '-o', 'json')).toBe(0);
-    expect(line.json()).toMatchObject({ stack: 'hello', version: 2 });
+    expect(await line.run('apply', '--wait')).toBe(0);
+    expect(line.out).toContain('hello: version 2 accepted');
     expect(line.err).toBe(
       [
         'hello/web 1/1 running',
@@ -63,7 +63,7 @@ describe('apply --wait', () => {
         aService({ replicas: { desired: 2, running: 0 } }),
         aService({ name: 'db', replicas: { desired: 1, running: 0 } }),
       ],
-      tasks: [aTask({ state: 'pending', node: null, reason: '0/3 nodes fit: 3 lack memory' })],
+      tasks: [aTask({ state: 'pending', node: null, startedAt: null, reason: '0/3 nodes fit: 3 lack memory' })],
     });
     line.control.watches = [[stuck, 'silence']];
     expect(await line.run('apply', '--wait', '--timeout', '50ms', '-o', 'json')).toBe(3);
@@ -77,14 +77,126 @@ describe('apply --wait', () => {
           { where: 'hello/web.1', message: 'pending: 0/3 nodes fit: 3 lack memory' },
           { where: 'hello/db', message: '0 of 1 replicas run' },
         ],
+        logs: [],
       },
     });
+  });
+
+  it('tells its progress to scripts as one object a line', async () => {
+    line.control.watches = [[starting, starting, new FrotaError('unavailable', 'gone')], [progress({ version: 2 })]];
+    expect(await line.run('apply', '--wait', '-o', 'json')).toBe(0);
+    expect(line.json()).toMatchObject({ stack: 'hello', version: 2 });
+    const told = line.err
+      .trimEnd()
+      .split('\n')
+      .map((text) => JSON.parse(text) as unknown);
+    expect(told).toEqual([
+      { progress: { stack: 'hello', ...starting } },
+      { note: 'the controller does not answer; trying again' },
+      { progress: { stack: 'hello', ...progress({ version: 2 }) } },
+    ]);
   });
 
   it('says so when nothing was told at all', async () => {
     line.control.watches = [['silence']];
     expect(await line.run('apply', '--wait', '--timeout', '20ms')).toBe(3);
     expect(line.err).toContain('hello: the controller told nothing about it');
+  });
+
+  const crash = { service: 'web', slot: 1, taskId: 'a1', node: 'n2', started: true, reason: 'exited with code 3' };
+  const written = (...texts: readonly string[]) => [
+    {
+      sources: [{ index: 0, taskId: 'a1', stack: 'hello', service: 'web', slot: 1, node: 'n2' }],
+      lines: texts.map((text) => ({
+        source: 0,
+        line: { time: '2026-11-21T06:00:00.000000000Z', stream: 'stderr' as const, text: Buffer.from(text) },
+      })),
+      notices: [],
+    },
+  ];
+
+  it('ends at once where there is no hope, with the last lines of what failed', async () => {
+    const hopeless = progress({
+      version: 2,
+      converged: false,
+      services: [aService({ replicas: { desired: 1, running: 0 } })],
+      tasks: [aTask({ id: 'a1', node: 'n2', state: 'failed', exitCode: 3, reason: 'exited with code 3' })],
+      stuck: [{ service: 'web', slot: 1, node: 'n2', reason: 'failed: exited with code 3' }],
+      failed: [crash, { ...crash, service: 'db', taskId: 'b1' }],
+    });
+    line.control.logReplies = written('connecting', 'no \u001b[31mdatabase');
+    line.control.watches = [[hopeless, 'silence']];
+    expect(await line.run('apply', '--wait')).toBe(3);
+    expect(line.err.split('\n').slice(-6)).toEqual([
+      'error: hello: not as declared, and it will not come to that by itself',
+      '  hello/web.1 on n2: failed: exited with code 3',
+      'the last lines of hello/web.1 on n2 (task a1)',
+      '  | connecting',
+      '  | no  [31mdatabase',
+      '',
+    ]);
+    expect(line.control.calls.at(-1)).toEqual({ logs: { targets: ['a1'], tail: 10, follow: false } });
+  });
+
+  it('gives up a crash loop after --timeout, with the attempt before and its last lines', async () => {
+    const looping = progress({
+      version: 2,
+      converged: false,
+      services: [aService({ replicas: { desired: 1, running: 0 } })],
+      tasks: [aTask({ id: 'a2', state: 'preparing', restarts: 4, startedAt: null })],
+      failed: [crash],
+    });
+    line.control.logReplies = written('boom');
+    line.control.watches = [[looping, 'silence']];
+    expect(await line.run('apply', '--wait', '--timeout', '30ms', '-o', 'json')).toBe(3);
+    expect(JSON.parse(line.err.trimEnd().split('\n').at(-1) ?? '')).toMatchObject({
+      error: {
+        code: 'deadline',
+        problems: [
+          { where: 'hello/web.1', message: 'preparing on n1: attempt 5, the one before on n2: exited with code 3' },
+        ],
+        logs: [{ task: 'a1', service: 'web', slot: 1, node: 'n2', missing: null, lines: [{ message: 'boom' }] }],
+      },
+    });
+  });
+
+  it('reads what still starts, and says why it can’t', async () => {
+    const unwell = progress({
+      version: 2,
+      converged: false,
+      tasks: [aTask({ state: 'starting', health: 'starting', reason: 'exit code 1: refused' })],
+    });
+    line.control.watches = [[unwell, 'silence']];
+    line.control.logs = async function* () {
+      await Promise.resolve();
+      yield* [];
+      throw new FrotaError('unavailable', 'node n1 has no session');
+    };
+    expect(await line.run('apply', '--wait', '--timeout', '30ms')).toBe(3);
+    expect(line.err).toContain('hello/web.1: starting on n1: exit code 1: refused\n');
+    expect(line.err).toContain(
+      "no lines of hello/web.1 on n1 (task t1): its log can't be read: node n1 has no session\n",
+    );
+  });
+
+  it('takes a task that has completed for what it is, and an unhealthy one for unsettled', async () => {
+    const twoKinds = progress({
+      version: 2,
+      converged: false,
+      services: [
+        aService({ replicas: { desired: 1, running: 1 } }),
+        aService({ name: 'job', replicas: { desired: 1, running: 0 } }),
+      ],
+      tasks: [
+        aTask({ health: 'unhealthy', reason: '3 checks failed' }),
+        aTask({ id: 'j1', service: 'job', state: 'complete' }),
+      ],
+    });
+    line.control.watches = [[twoKinds, 'silence']];
+    expect(await line.run('apply', '--wait', '--timeout', '30ms')).toBe(3);
+    expect(line.err).toContain('hello/job 1/1 completed\n');
+    const problems = line.err.split('\n').filter((text) => text.startsWith('  '));
+    expect(problems).toEqual(['  hello/web.1: running (unhealthy) on n1: 3 checks failed']);
   });
 
   it('comes through a controller that restarts', async () => {

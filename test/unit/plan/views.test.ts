@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { isConverged } from '../../../controller/plan/converged.ts';
+import { failedAttempts } from '../../../controller/plan/failed-attempts.ts';
 import { nearestNames } from '../../../controller/plan/nearest-names.ts';
 import { resolveService, resolveTarget } from '../../../controller/plan/resolve-service.ts';
 import { stuckOf } from '../../../controller/plan/stuck.ts';
@@ -210,6 +211,8 @@ describe('convergence', () => {
   it.each([
     ['all runs', parts, true],
     ['it still starts', { ...parts, statuses: [aStatus('t1', 'starting')] }, false],
+    ['it is healthy', { ...parts, statuses: [aStatus('t1', 'running', { health: 'healthy' })] }, true],
+    ['it runs and is unhealthy', { ...parts, statuses: [aStatus('t1', 'running', { health: 'unhealthy' })] }, false],
     ['one slot is missing', { ...parts, stacks: [aStack('shop', [aServiceSpec({ replicas: 2 })])] }, false],
     [
       'the template is old',
@@ -323,6 +326,16 @@ describe('what is stuck', () => {
       [],
     ],
     [
+      'an unhealthy one that its policy leaves as it is',
+      parts(
+        { restart: { condition: 'none' } },
+        [t1],
+        [aStatus('t1', 'running', { health: 'unhealthy', reason: 'unhealthy: 3 checks failed' })],
+      ),
+      ['1 n1 unhealthy: 3 checks failed; its restart policy leaves it as it is'],
+    ],
+    ['not an unhealthy one that is replaced', parts({}, [t1], [aStatus('t1', 'running', { health: 'unhealthy' })]), []],
+    [
       'an update that is paused',
       parts({}, [t1], [aStatus('t1', 'running')], { rollout: aRollout({ state: 'paused', reason: 'it failed' }) }),
       ['null null update paused: it failed'],
@@ -337,5 +350,70 @@ describe('what is stuck', () => {
     expect(stuck.map(({ slot, node, reason }) => `${String(slot)} ${String(node)} ${reason}`)).toEqual(expected);
     expect(stuck.every(({ service }) => service === 'web')).toBe(true);
     expect(stuckOf(snapshot, aLiveness(snapshot), 'blog')).toEqual([]);
+  });
+});
+
+describe('failed attempts', () => {
+  const told = (spec: Partial<ServiceSpec>, tasks: readonly Task[], statuses: readonly TaskStatus[], record = {}) => {
+    const snapshot = aSnapshot({
+      stacks: [aStack('shop', [aServiceSpec(spec)])],
+      services: [aService(record)],
+      nodes: [aNode('n1')],
+      tasks,
+      statuses,
+    });
+    return failedAttempts(snapshot, aLiveness(snapshot), 'shop').map(
+      ({ slot, taskId, node, started, reason }) =>
+        `${String(slot)} ${taskId} ${String(node)} ${String(started)} ${reason}`,
+    );
+  };
+  const retired = { nodeId: 'id-n1', desired: 'shutdown' as const };
+  const earlier = [0, 1].map((attempt) => aTask({ id: `f${String(attempt)}`, attempt, ...retired }));
+  const crashed = earlier.map(({ id }) => aStatus(id, 'failed', { exitCode: 3, startedAtMs: startMs }));
+  const next = aTask({ id: 'next', attempt: 2, nodeId: 'id-n1' });
+
+  it.each([
+    ['the latest one is told while the next comes up', {}, [...earlier, next], crashed, ['1 f1 n1 true exit code 3']],
+    ['none once the next one runs', {}, [...earlier, next], [...crashed, aStatus('next', 'running')], []],
+    [
+      'one that is unhealthy counts, with what its check said',
+      {},
+      [aTask({ id: 'u', ...retired, unhealthyAtMs: startMs, desiredReason: 'unhealthy: refused' }), next],
+      [aStatus('u', 'shutdown', { startedAtMs: startMs, exitCode: 137 })],
+      ['1 u n1 true unhealthy: refused'],
+    ],
+    [
+      'one that never started has written nothing',
+      {},
+      earlier,
+      [aStatus('f0', 'rejected', { reason: 'no image' })],
+      ['1 f0 n1 false no image'],
+    ],
+    ['not one that was told to stop', {}, [...earlier, next], earlier.map(({ id }) => aStatus(id, 'shutdown')), []],
+    ['not one with an earlier template', { template: aTemplate({ user: 'app' }) }, [...earlier, next], crashed, []],
+    [
+      'one that ends well and is to run again',
+      {},
+      [...earlier, next],
+      [aStatus('f1', 'complete', { exitCode: 0, startedAtMs: startMs })],
+      ['1 f1 n1 true exit code 0'],
+    ],
+  ] as const)('%s', (_, spec, tasks, statuses, expected) => {
+    expect(told(spec, tasks, statuses)).toEqual(expected);
+  });
+
+  it('are told of a rolled-back update though the earlier template runs', () => {
+    const before = aTask({
+      id: 'old',
+      attempt: 3,
+      nodeId: 'id-n1',
+      templateHash: 'h0',
+      template: aTemplate({ user: 'old' }),
+    });
+    const rollout = aRollout({ state: 'rolled-back' });
+    const record = { rollout, previous: aTemplate({ user: 'old' }) };
+    expect(told({}, [...earlier, before], [...crashed, aStatus('old', 'running')], record)).toEqual([
+      '1 f1 n1 true exit code 3',
+    ]);
   });
 });

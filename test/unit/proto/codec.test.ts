@@ -72,6 +72,7 @@ const recordCases: readonly Case[] = [
       tasks: fc.array(arbitrary.taskView, { maxLength: 2 }),
       converged: fc.boolean(),
       stuck: fc.array(arbitrary.stuck, { maxLength: 2 }),
+      failed: fc.array(arbitrary.failedAttempt, { maxLength: 2 }),
     }),
   ),
   caseOf(

@@ -13,7 +13,14 @@ import type { PublishedPort, Service, ServiceSpec, Stack, TaskTemplate } from '.
 import { taskStates } from '../../../proto/domain/task.ts';
 import type { Task, TaskStatus } from '../../../proto/domain/task.ts';
 import type { Rollout, UpdatePolicy } from '../../../proto/domain/update.ts';
-import type { NodeView, RevisionView, ServiceView, Stuck, TaskView } from '../../../proto/domain/views.ts';
+import type {
+  FailedAttempt,
+  NodeView,
+  RevisionView,
+  ServiceView,
+  Stuck,
+  TaskView,
+} from '../../../proto/domain/views.ts';
 
 const text = fc.string({ unit: 'grapheme', maxLength: 8 });
 const named = fc.string({ unit: 'grapheme', minLength: 1, maxLength: 8 });
@@ -385,6 +392,15 @@ export const stuck: fc.Arbitrary<Stuck> = fc.record({
   service: named,
   slot: orNull(uint32),
   node: orNull(text),
+  reason: text,
+});
+
+export const failedAttempt: fc.Arbitrary<FailedAttempt> = fc.record({
+  service: named,
+  slot: uint32,
+  taskId: named,
+  node: orNull(text),
+  started: fc.boolean(),
   reason: text,
 });
 

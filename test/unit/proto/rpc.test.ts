@@ -299,6 +299,7 @@ const progress = (version: number): StackProgress => ({
   tasks: [],
   converged: false,
   stuck: [],
+  failed: [],
 });
 
 describe('server streams', () => {
