@@ -27,7 +27,7 @@ export function registerNodeDrain(node: Command, host: Host): void {
         let nodes = updated;
         if (options.wait === true && updated.length > 0) {
           const { waitUntilEmpty } = await import('./wait-until-empty.ts');
-          nodes = await waitUntilEmpty(host, control, updated, options.timeout);
+          nodes = await waitUntilEmpty(host, control, updated, { ...globals, timeoutMs: options.timeout });
         }
         await printResult(host, globals, { nodes }, () => nodes.map(drainedText).join(''));
         throwFailures(failures);

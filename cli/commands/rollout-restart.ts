@@ -42,7 +42,7 @@ function awaitedOf({ stack, version, services }: Restarted): Awaited {
     stack,
     stuck: (now) => (now.version < version ? [] : now.stuck.filter(({ service }) => named.has(service))),
     reached: (now) => {
-      if (now.version < version) return false;
+      if (now.version < version || now.settling.some((service) => named.has(service))) return false;
       if (now.converged) return true;
       const ofThem = now.services.filter(({ name }) => named.has(name));
       const tasks = now.tasks.filter(({ service }) => named.has(service));

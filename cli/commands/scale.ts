@@ -79,6 +79,7 @@ function awaitScaled(scaled: readonly Scaled[]): readonly Awaited[] {
 /** As many run as are wanted, and none that is not. */
 function hasSize(progress: StackProgress, { service, after }: Scaled): boolean {
   if (!progress.services.some(({ name, replicas }) => name === service && replicas.desired === after)) return false;
+  if (progress.settling.includes(service)) return false;
   if (progress.converged) return true;
   const tasks = progress.tasks.filter((task) => task.service === service);
   return tasks.length === after && tasks.every(isSettled);

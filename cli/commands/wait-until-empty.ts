@@ -2,10 +2,13 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { FrotaError } from '../../proto/base/errors.ts';
 import type { Problem } from '../../proto/base/errors.ts';
 import type { NodeView, TaskView } from '../../proto/domain/views.ts';
-import { leavingProblems, leavingText, liveLeaving, plainLeaving } from '../render/leaving.ts';
-import type { LeavingNode } from '../render/leaving.ts';
+import { isOfSlot, jsonLeaving, leavingProblems, leavingText, liveLeaving, plainLeaving } from '../render/leaving.ts';
+import type { LeavingNode, LeavingView } from '../render/leaving.ts';
+import { UnsettledError } from '../render/unsettled-error.ts';
 import type { Control } from './control.ts';
 import type { Host } from './host.ts';
+import { lastLinesOf } from './last-lines.ts';
+import type { Waiting } from './wait.ts';
 
 /** A person sees no more; a controller answers both questions from memory. */
 const lookIntervalMs = 400;
@@ -13,22 +16,19 @@ const lookIntervalMs = 400;
 /**
  * Waits until nothing runs on the drained nodes any more, showing what is left on standard error.
  * @returns the nodes as they are then
- * @throws FrotaError `deadline` after `timeoutMs`, with one problem for each task that is left; `conflict` if a node is made
+ * @throws FrotaError `deadline` after `timeoutMs`, with one problem for each task that is left and the last lines of replacements that failed; `conflict` if a node is made
  * active meanwhile; `cancelled` if the person stops waiting
  */
 export async function waitUntilEmpty(
   host: Host,
   control: Control,
   drained: readonly NodeView[],
-  timeoutMs: number,
+  waiting: Waiting,
 ): Promise<readonly NodeView[]> {
-  const block = await host.terminal.live();
-  const { terminal } = host;
-  const view =
-    block === undefined ? plainLeaving((text) => terminal.err(text)) : liveLeaving(block, terminal.errColours);
-  const ended = AbortSignal.timeout(timeoutMs);
+  const view = await viewFor(host, waiting);
+  const ended = AbortSignal.timeout(waiting.timeoutMs);
   const signal = AbortSignal.any([host.signal, ended]);
-  let latest: readonly LeavingNode[] = drained.map((node) => ({ node, left: [], pending: [] }));
+  let latest: readonly LeavingNode[] = drained.map((node) => ({ node, ...nothing }));
   let problems: readonly Problem[] = drained.map(({ name }) => ({ where: name, message: 'the controller told nothing about it' })); // prettier-ignore
   try {
     for (;;) {
@@ -47,12 +47,14 @@ export async function waitUntilEmpty(
   } catch (thrown) {
     if (host.signal.aborted)
       throw new FrotaError('cancelled', 'stopped waiting; the nodes are drained and empty themselves');
-    if (ended.aborted) throw notEmpty(latest, problems, timeoutMs);
+    if (ended.aborted) throw await notEmpty(host, control, { latest, problems }, waiting);
     throw thrown;
   } finally {
     view.close();
   }
 }
+
+const nothing = { left: [], elsewhere: [], failed: [] } as const;
 
 /** Undefined: no answer just now. */
 async function look(
@@ -65,9 +67,10 @@ async function look(
     return drained.map((before) => {
       const node = nodes.find(({ id }) => id === before.id);
       // A node that has left the cluster has nothing any more.
-      if (node === undefined) return { node: { ...before, tasks: 0 }, left: [], pending: [] };
+      if (node === undefined) return { node: { ...before, tasks: 0 }, ...nothing };
       const left = tasks.filter((task) => task.node === node.name && !hasEnded(task));
-      return { node, left, pending: tasks.filter((task) => task.node === null) };
+      const elsewhere = tasks.filter((task) => task.node !== node.name && task.desiredState === 'running');
+      return { node, left, elsewhere, failed: [] };
     });
   } catch (thrown) {
     if (FrotaError.from(thrown).code !== 'unavailable') throw thrown;
@@ -85,8 +88,54 @@ function refuseActivated(nodes: readonly LeavingNode[]): void {
   throw new FrotaError('conflict', `node ${name} was made ${availability} while this command waited for it`);
 }
 
-function notEmpty(nodes: readonly LeavingNode[], problems: readonly Problem[], timeoutMs: number): FrotaError {
-  const names = nodes.filter(({ left }) => left.length > 0).map(({ node }) => node.name);
-  const what = names.length === 0 ? leavingText(nodes) : names.join(', ');
-  return new FrotaError('deadline', `not empty after ${String(timeoutMs / 1000)} s: ${what}`, { problems });
+async function notEmpty(
+  host: Host,
+  control: Control,
+  { latest, problems }: { readonly latest: readonly LeavingNode[]; readonly problems: readonly Problem[] },
+  { timeoutMs }: Waiting,
+): Promise<FrotaError> {
+  const names = latest.filter(({ left }) => left.length > 0).map(({ node }) => node.name);
+  const what = names.length === 0 ? leavingText(latest) : names.join(', ');
+  const text = `not empty after ${String(timeoutMs / 1000)} s: ${what}`;
+  const failures = await failedReplacements(host, control, latest).catch(() => undefined);
+  if (failures === undefined) return new UnsettledError('deadline', text, { problems, logs: [] });
+  const failed = failures.flatMap((node) => node.failed).filter(({ startedAt }) => startedAt !== null);
+  return new UnsettledError('deadline', text, {
+    problems: problems.length === 0 ? problems : leavingProblems(failures),
+    logs: await lastLinesOf(
+      control,
+      failed.map((task) => ({ ...task, taskId: task.id })),
+      host.signal,
+    ),
+  });
+}
+
+/** Of each slot that has something left, the latest attempt to replace it that failed. */
+async function failedReplacements(
+  host: Host,
+  control: Control,
+  nodes: readonly LeavingNode[],
+): Promise<readonly LeavingNode[]> {
+  const tasks = await control.listTasks({ all: true }, host.signal);
+  return nodes.map((node) => ({
+    ...node,
+    failed: node.left.flatMap((task) => {
+      const later = tasks.filter(
+        (other) => isOfSlot(task)(other) && other.restarts > task.restarts && hasFailed(other),
+      );
+      return later.sort((a, b) => b.restarts - a.restarts).slice(0, 1);
+    }),
+  }));
+}
+
+const hasFailed = ({ state, health }: TaskView): boolean =>
+  state === 'failed' || state === 'rejected' || (state === 'shutdown' && health === 'unhealthy');
+
+async function viewFor({ terminal }: Host, { output }: Waiting): Promise<LeavingView> {
+  const write = (text: string): void => {
+    terminal.err(text);
+  };
+  if (output === 'json') return jsonLeaving(write);
+  const block = await terminal.live();
+  return block === undefined ? plainLeaving(write) : liveLeaving(block, terminal.errColours);
 }

@@ -30,7 +30,7 @@ export interface Waiting extends Pick<GlobalOptions, 'output'> {
 /** A stack that is to run as it is declared. An earlier version may have converged, or failed, long ago. */
 export const asDeclared = (stack: string, version: number): Awaited => ({
   stack,
-  reached: (now) => now.converged && now.version >= version,
+  reached: (now) => now.converged && now.settling.length === 0 && now.version >= version,
   stuck: (now) => (now.version >= version ? now.stuck : []),
 });
 

@@ -3,6 +3,7 @@ import type { Problem } from '../../proto/base/errors.ts';
 import type { NodeView, TaskView } from '../../proto/domain/views.ts';
 import type { Colours } from './colours.ts';
 import type { LiveBlock } from './progress.ts';
+import { isSettled } from './settled.ts';
 import { countText, printable } from './text.ts';
 import { paintState, taskName, taskStateText } from './views.ts';
 
@@ -11,8 +12,10 @@ export interface LeavingNode {
   readonly node: NodeView;
   /** What runs there still. */
   readonly left: readonly TaskView[];
-  /** All tasks of the cluster that have no node: among them the replacements that can't be placed, with their reasons. */
-  readonly pending: readonly TaskView[];
+  /** All wanted tasks of the cluster that are not there: among them the replacements, with their reasons. */
+  readonly elsewhere: readonly TaskView[];
+  /** Attempts to replace what is left that have failed; looked for when the waiting ends. */
+  readonly failed: readonly TaskView[];
 }
 
 export interface LeavingView {
@@ -67,6 +70,29 @@ export function plainLeaving(write: (text: string) => void): LeavingView {
   };
 }
 
+/** One object a line whenever it changed: `{"progress": …}`, and `{"note": …}` about the waiting itself. */
+export function jsonLeaving(write: (text: string) => void): LeavingView {
+  let last = '';
+  const tell = (value: object): void => {
+    const line = JSON.stringify(value);
+    if (line !== last) write(`${line}\n`);
+    last = line;
+  };
+  return {
+    update: (leaving) => {
+      const nodes = leaving.map((each) => ({
+        name: each.node.name,
+        left: each.left.map((task) => ({ ...task, why: whyLeft(each, task) ?? null })),
+      }));
+      tell({ progress: { nodes } });
+    },
+    note: (text) => {
+      tell({ note: text });
+    },
+    close: () => undefined,
+  };
+}
+
 export const leavingText = (nodes: readonly LeavingNode[]): string => nodes.map(({ node }) => node.name).join(', ');
 
 const countLine = ({ node, left }: LeavingNode): string =>
@@ -85,13 +111,25 @@ function leavingTree(leaving: LeavingNode, colours: Colours): string {
   return [`${colours.bold(node.name)} ${count}`, ...marked].join('\n');
 }
 
-/** What keeps a task on its node: its replacement has no place, or the node can't be told. */
-function whyLeft({ node, pending }: LeavingNode, task: TaskView): string | undefined {
-  const isSameSlot = (other: TaskView): boolean =>
-    other.stack === task.stack && other.service === task.service && other.slot === task.slot;
-  const reason = pending.find((other) => isSameSlot(other) && other.id !== task.id)?.reason ?? undefined;
-  if (reason !== undefined) return `its replacement waits: ${reason}`;
+export const isOfSlot =
+  (task: TaskView) =>
+  (other: TaskView): boolean =>
+    other.stack === task.stack && other.service === task.service && other.slot === task.slot && other.id !== task.id;
+
+/** What keeps a task on its node: its replacement does not run yet, or the node can't be told. */
+function whyLeft({ node, elsewhere, failed }: LeavingNode, task: TaskView): string | undefined {
+  const replacement = elsewhere.find((other) => isOfSlot(task)(other) && !isSettled(other));
+  if (replacement !== undefined) return `its replacement ${replacementText(replacement, failed.find(isOfSlot(task)))}`;
   return node.state === 'ready' ? undefined : `node ${node.name} is ${node.state}`;
+}
+
+function replacementText(task: TaskView, failed: TaskView | undefined): string {
+  const where = task.node === null ? 'waits' : `is ${taskStateText(task)} on ${task.node}`;
+  // Some reasons say themselves that it waits.
+  const said = task.node === null && task.reason?.startsWith('waits ') === true ? task.reason : undefined;
+  const text = said ?? (task.reason === null ? where : `${where}: ${task.reason}`);
+  const before = failed?.reason ?? undefined;
+  return before === undefined || text.includes(before) ? text : `${text}; the one before: ${before}`;
 }
 
 /** One for each task that is left, for the error that ends a wait. */

@@ -121,8 +121,10 @@ function before(task: TaskView, failed: readonly FailedAttempt[]): string | null
   if (task.desiredState !== 'running') return null;
   const last = failed.find(({ service, slot }) => service === task.service && slot === task.slot);
   if (last === undefined || last.taskId === task.id || task.reason?.includes(last.reason) === true) return null;
-  return `attempt ${String(task.restarts + 1)}, the one before${last.node === null ? '' : ` on ${last.node}`}: ${last.reason}`;
+  return `attempt ${String(task.restarts + 1)}, the one before${onNode(last)}: ${last.reason}`;
 }
+
+const onNode = ({ node }: FailedAttempt): string => (node === null ? '' : ` on ${node}`);
 
 export function progressTree(stack: string, progress: StackProgress, colours: Colours): string {
   const title = progress.declared ? `version ${String(progress.version)}` : 'being removed';
@@ -164,7 +166,8 @@ function serviceRow(name: string, progress: StackProgress, colours: Colours): st
   const { desired, running } = service.replicas;
   const count = countOf(progress, service);
   const isFull = running + completedOf(progress, name) >= desired;
-  const text = `${name} ${isFull ? colours.green(count) : colours.yellow(count)}`;
+  const settles = isFull && progress.settling.includes(name) ? `  ${colours.dim('since just now')}` : '';
+  const text = `${name} ${isFull ? colours.green(count) : colours.yellow(count)}${settles}`;
   const update = rolloutText(service.rollout, desired);
   if (update === '') return text;
   return `${text}  ${service.rollout?.state === 'updating' ? colours.yellow(update) : colours.red(update)}`;
@@ -195,5 +198,12 @@ export function unsettledProblems(progress: StackProgress): readonly { where: st
     const message = rolloutText(rollout, replicas.desired);
     return message === '' ? [] : [{ where: `${stack}/${name}`, message }];
   });
-  return [...updates, ...tasks, ...short];
+  const settling = progress.services
+    .filter(({ name }) => progress.settling.includes(name) && !open.some(({ service }) => service === name))
+    .map(({ stack, name }) => {
+      const last = progress.failed.find(({ service }) => service === name);
+      const told = last === undefined ? '' : `; the attempt before${onNode(last)}: ${last.reason}`;
+      return { where: `${stack}/${name}`, message: printable(`has only just come to run${told}`) };
+    });
+  return [...updates, ...tasks, ...short, ...settling];
 }

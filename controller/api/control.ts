@@ -5,11 +5,8 @@ import type { UpdateNodeReply, UpdateNodeRequest } from '../../proto/codec/contr
 import type { InspectReply, InspectRequest, ListEventsRequest } from '../../proto/codec/events.ts';
 import type * as wire from '../../proto/codec/control.ts';
 import type * as rollouts from '../../proto/codec/rollouts.ts';
-import { isConverged } from '../plan/converged.ts';
-import { failedAttempts } from '../plan/failed-attempts.ts';
 import { resolveService, resolveTarget } from '../plan/resolve-service.ts';
 import type { Snapshot } from '../plan/snapshot.ts';
-import { stuckOf } from '../plan/stuck.ts';
 import { nodeViews, serviceViews, taskViews } from '../plan/views.ts';
 import type { ViewInput } from '../plan/views.ts';
 import { listEvents } from './events.ts';
@@ -18,6 +15,7 @@ import { inspect } from './inspect.ts';
 import { applyStack } from './apply.ts';
 import { updateNode } from './nodes.ts';
 import type { NodePorts } from './nodes.ts';
+import { watchStack } from './progress.ts';
 import { restartServices, stackHistory, undoStack } from './rollouts.ts';
 import { removeStack, scaleServices } from './stacks.ts';
 import type { StackPorts } from './stacks.ts';
@@ -44,9 +42,6 @@ export interface Caller {
   readonly name: string;
   readonly signal: AbortSignal;
 }
-
-/** A watched stack is told about at most this often: a screen shows no more, and thousands of tasks change at once. */
-const watchIntervalMs = 50;
 
 export function createControl(ports: ControlPorts) {
   const viewInput = (): ViewInput => ({
@@ -94,7 +89,7 @@ export function createControl(ports: ControlPorts) {
       return { node };
     },
     watchStack: ({ stack }: wire.WatchStackRequest, caller: Caller): AsyncIterable<wire.StackProgress> =>
-      watch(ports, () => progress(viewInput(), stack), caller.signal),
+      watchStack({ viewInput, onChange: ports.onChange, nowMs: ports.nowMs }, stack, caller.signal),
     ...rolloutUseCases(ports, viewInput),
     createJoinToken: async ({ ttlSeconds }: wire.CreateJoinTokenRequest): Promise<wire.CreateJoinTokenReply> => {
       const ttlMs = ttlSeconds === 0 ? undefined : ttlSeconds * 1000;
@@ -150,48 +145,5 @@ function taskFilter(snapshot: Snapshot, written: string | undefined): { stack?: 
       return { stack: resolved.stack };
     case 'service':
       return { stack: resolved.stack, service: resolved.service };
-  }
-}
-
-function progress(input: ViewInput, stack: string): wire.StackProgress {
-  const declared = input.snapshot.stacks.get(stack);
-  return {
-    declared: declared !== undefined,
-    version: declared?.value.version ?? 0,
-    services: serviceViews(input, stack),
-    tasks: taskViews(input, { stack }),
-    converged: isConverged(input.snapshot, input.liveness, stack),
-    stuck: stuckOf(input.snapshot, input.liveness, stack),
-    failed: failedAttempts(input.snapshot, input.liveness, stack),
-  };
-}
-
-/** The picture at once, then again after changes, never more often than the interval. */
-async function* watch<T>(ports: ControlPorts, look: () => T, signal: AbortSignal): AsyncIterable<T> {
-  let changed = true;
-  let ring: () => void = () => undefined;
-  const off = ports.onChange(() => {
-    changed = true;
-    ring();
-  });
-  const onAbort = (): void => {
-    ring();
-  };
-  signal.addEventListener('abort', onAbort, { once: true });
-  try {
-    while (!signal.aborted) {
-      if (!changed) {
-        await new Promise<void>((resolve) => {
-          ring = resolve;
-        });
-        continue;
-      }
-      changed = false;
-      yield look();
-      await new Promise((resolve) => setTimeout(resolve, watchIntervalMs));
-    }
-  } finally {
-    off();
-    signal.removeEventListener('abort', onAbort);
   }
 }

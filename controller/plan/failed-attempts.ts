@@ -13,11 +13,15 @@ import type { Snapshot } from './snapshot.ts';
 import { endText } from './task-failure.ts';
 import { wantedSlotsOf } from './wanted-slots.ts';
 
-/** By service and slot. Attempts with another template than the declared one and the one in force are history. */
+/**
+ * By service and slot. `settling`: services whose running tasks are not relied on yet. Attempts with another template than the declared one and the one in
+ * force are history.
+ */
 export function failedAttempts(
   snapshot: Snapshot,
   liveness: ReadonlyMap<string, NodeLiveness>,
   stack: string,
+  settling: readonly string[],
 ): readonly FailedAttempt[] {
   const attempts = attemptsBySlot(snapshot, stack);
   const services = snapshot.stacks.get(stack)?.value.spec.services ?? [];
@@ -32,7 +36,7 @@ export function failedAttempts(
       const statusOf = (task: Task): TaskStatus | undefined => snapshot.statuses.get(task.id);
       const settles = (task: Task): boolean =>
         task.desired === 'running' && isDeclared(task) && isSettled(spec.restart, task, statusOf(task));
-      if (tasks.some(settles)) return [];
+      if (!settling.includes(spec.name) && tasks.some(settles)) return [];
       const failed = tasks.findLast(
         (task) => (isDeclared(task) || isInForce(task)) && hasFailed(spec.restart, task, statusOf(task)),
       );

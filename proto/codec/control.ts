@@ -79,7 +79,7 @@ export interface WatchStackRequest {
 /**
  * `declared`: false once the stack is removed. `converged`: what is declared runs and nothing else does. `stuck`: why it
  * can't come to that unless somebody does something; empty while there is hope. `failed`: of each slot that is not as declared
- * the latest attempt that failed, if one has.
+ * the latest attempt that failed, if one has. `settling`: services with tasks that run, but not for long enough yet to rely on it.
  */
 export interface StackProgress {
   readonly declared: boolean;
@@ -89,6 +89,7 @@ export interface StackProgress {
   readonly converged: boolean;
   readonly stuck: readonly Stuck[];
   readonly failed: readonly FailedAttempt[];
+  readonly settling: readonly string[];
 }
 export interface CreateJoinTokenRequest {
   readonly ttlSeconds: number;
@@ -216,6 +217,7 @@ export const stackProgress: Codec<StackProgress> = w.messageCodec(
     converged: value.converged,
     stuck: value.stuck.map(stuckToWire),
     failed: value.failed.map(failedAttemptToWire),
+    settling: [...value.settling],
   }),
   (wire) => ({
     declared: wire.declared,
@@ -225,6 +227,7 @@ export const stackProgress: Codec<StackProgress> = w.messageCodec(
     converged: wire.converged,
     stuck: wire.stuck.map(stuckFromWire),
     failed: wire.failed.map(failedAttemptFromWire),
+    settling: wire.settling,
   }),
 );
 

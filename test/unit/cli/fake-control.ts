@@ -70,6 +70,7 @@ export const progress = (over: Partial<StackProgress> = {}): StackProgress => ({
   converged: true,
   stuck: [],
   failed: [],
+  settling: [],
   ...over,
 });
 

@@ -133,8 +133,24 @@ describe('drain --wait', () => {
             message: 'running on n1: its replacement waits: 0/2 nodes fit: 1 lacks memory, 1 is drained',
           },
         ],
+        logs: [],
       },
     });
+  });
+
+  it('reads what a replacement wrote that has failed', async () => {
+    const over = { restarts: 1, node: 'n2', desiredState: 'running' as const };
+    const next = aTask({ id: 'a3', ...over, restarts: 2, state: 'preparing', startedAt: null });
+    const crashed = aTask({ id: 'a2', ...over, state: 'failed', reason: 'exited with code 4' });
+    looks({ tasks: [aTask(), next] });
+    line.control.listTasks = ({ all }: { readonly all?: boolean }) =>
+      Promise.resolve(all === true ? [aTask(), crashed, next] : [aTask(), next]);
+    expect(await line.run('node', 'drain', 'n1', '--wait', '--timeout', '50ms')).toBe(3);
+    expect(line.err).toContain(
+      'hello/web.1: running on n1: its replacement is preparing on n2; the one before: exited with code 4\n',
+    );
+    expect(line.control.calls.at(-1)).toEqual({ logs: { targets: ['a2'], tail: 10, follow: false } });
+    expect(line.err).toContain('hello/web.1 on n2 wrote nothing (task a2)');
   });
 
   it('says that a node can’t be told', async () => {

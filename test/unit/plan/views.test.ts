@@ -3,6 +3,7 @@ import { isConverged } from '../../../controller/plan/converged.ts';
 import { failedAttempts } from '../../../controller/plan/failed-attempts.ts';
 import { nearestNames } from '../../../controller/plan/nearest-names.ts';
 import { resolveService, resolveTarget } from '../../../controller/plan/resolve-service.ts';
+import { settlingOf, steadyAfterMs } from '../../../controller/plan/settling.ts';
 import { stuckOf } from '../../../controller/plan/stuck.ts';
 import { nodeViews, serviceViews, taskViews } from '../../../controller/plan/views.ts';
 import type { ViewInput } from '../../../controller/plan/views.ts';
@@ -354,7 +355,13 @@ describe('what is stuck', () => {
 });
 
 describe('failed attempts', () => {
-  const told = (spec: Partial<ServiceSpec>, tasks: readonly Task[], statuses: readonly TaskStatus[], record = {}) => {
+  const told = (
+    spec: Partial<ServiceSpec>,
+    tasks: readonly Task[],
+    statuses: readonly TaskStatus[],
+    record = {},
+    settling: readonly string[] = [],
+  ) => {
     const snapshot = aSnapshot({
       stacks: [aStack('shop', [aServiceSpec(spec)])],
       services: [aService(record)],
@@ -362,7 +369,7 @@ describe('failed attempts', () => {
       tasks,
       statuses,
     });
-    return failedAttempts(snapshot, aLiveness(snapshot), 'shop').map(
+    return failedAttempts(snapshot, aLiveness(snapshot), 'shop', settling).map(
       ({ slot, taskId, node, started, reason }) =>
         `${String(slot)} ${taskId} ${String(node)} ${String(started)} ${reason}`,
     );
@@ -402,6 +409,11 @@ describe('failed attempts', () => {
     expect(told(spec, tasks, statuses)).toEqual(expected);
   });
 
+  it('are told while the next one runs, but not for long', () => {
+    const statuses = [...crashed, aStatus('next', 'running')];
+    expect(told({}, [...earlier, next], statuses, {}, ['web'])).toEqual(['1 f1 n1 true exit code 3']);
+  });
+
   it('are told of a rolled-back update though the earlier template runs', () => {
     const before = aTask({
       id: 'old',
@@ -415,5 +427,31 @@ describe('failed attempts', () => {
     expect(told({}, [...earlier, before], [...crashed, aStatus('old', 'running')], record)).toEqual([
       '1 f1 n1 true exit code 3',
     ]);
+  });
+});
+
+describe('what has just started', () => {
+  const settling = (nowMs: number, over: Partial<TaskStatus> = {}, task: Partial<Task> = {}) =>
+    settlingOf(
+      aSnapshot({
+        tasks: [aTask({ id: 't1', nodeId: 'id-n1', ...task })],
+        statuses: [aStatus('t1', 'running', { ranAtMs: startMs, ...over })],
+      }),
+      'shop',
+      nowMs,
+    );
+
+  it('is waited for until it has run for a while', () => {
+    expect(settling(startMs + 500)).toEqual({ services: ['web'], dueInMs: steadyAfterMs - 500 });
+    expect(settling(startMs + steadyAfterMs)).toEqual({ services: [] });
+  });
+
+  it.each([
+    ['a health check speaks for it', { health: 'healthy' as const }, {}],
+    ['it has ended', { state: 'complete' as const }, {}],
+    ['it is told to stop', {}, { desired: 'shutdown' as const }],
+    ['the clock was set back', { ranAtMs: startMs + 60_000 }, {}],
+  ])('is not where %s', (_, status, task) => {
+    expect(settling(startMs + 500, status, task)).toEqual({ services: [] });
   });
 });

@@ -73,6 +73,7 @@ const recordCases: readonly Case[] = [
       converged: fc.boolean(),
       stuck: fc.array(arbitrary.stuck, { maxLength: 2 }),
       failed: fc.array(arbitrary.failedAttempt, { maxLength: 2 }),
+      settling: fc.array(fc.string(), { maxLength: 2 }),
     }),
   ),
   caseOf(

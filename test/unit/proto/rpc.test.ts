@@ -300,6 +300,7 @@ const progress = (version: number): StackProgress => ({
   converged: false,
   stuck: [],
   failed: [],
+  settling: [],
 });
 
 describe('server streams', () => {
