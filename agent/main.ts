@@ -1,6 +1,8 @@
 /** Entry of the agent: command line, log, signals; `run.ts` joins the parts. */
+import { writeSync } from 'node:fs';
 import { pino } from 'pino';
 import { describeError, FrotaError } from '../proto/base/errors.ts';
+import { createLogDestination } from '../proto/base/log-destination.ts';
 import { agentCommand } from './options.ts';
 import { runAgent } from './run.ts';
 import { frotaVersion } from '../proto/base/version.ts';
@@ -9,7 +11,10 @@ const abort = new AbortController();
 for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => abort.abort());
 
 const command = agentCommand(frotaVersion, async (options) => {
-  const logger = pino({ level: options.logLevel, base: { node: options.name } });
+  const logger = pino(
+    { level: options.logLevel, base: { node: options.name } },
+    createLogDestination((bytes) => writeSync(1, bytes)),
+  );
   try {
     await runAgent(options, logger, abort.signal);
   } catch (thrown) {

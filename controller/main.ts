@@ -1,6 +1,8 @@
 /** Entry of the controller: command line, log, signals; `run.ts` joins the parts. */
+import { writeSync } from 'node:fs';
 import { pino } from 'pino';
 import { describeError, FrotaError } from '../proto/base/errors.ts';
+import { createLogDestination } from '../proto/base/log-destination.ts';
 import { frotaVersion } from '../proto/base/version.ts';
 import { controllerCommand } from './options.ts';
 import { runController } from './run.ts';
@@ -9,7 +11,10 @@ const abort = new AbortController();
 for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => abort.abort());
 
 const command = controllerCommand(frotaVersion, async (options) => {
-  const logger = pino({ level: options.logLevel });
+  const logger = pino(
+    { level: options.logLevel },
+    createLogDestination((bytes) => writeSync(1, bytes)),
+  );
   try {
     await runController(options, logger, abort.signal);
   } catch (thrown) {

@@ -1,6 +1,8 @@
 /** The programs of cli/local that run by themselves: `supervise NAME`, `sweep PREFIX`, `tour`. People use `frota cluster`. */
+import { writeSync } from 'node:fs';
 import { pino } from 'pino';
 import { FrotaError, describeError } from '../../proto/base/errors.ts';
+import { createLogDestination } from '../../proto/base/log-destination.ts';
 import { configFolder, removeContext } from '../contexts/contexts-file.ts';
 import { placeOf } from './place.ts';
 import { supervise } from './supervise.ts';
@@ -33,7 +35,10 @@ async function superviseUntilTold(name: string): Promise<void> {
   // The terminal it was started from goes away; the cluster stays.
   process.on('SIGHUP', () => undefined);
   const place = placeOf(name, process.env);
-  const log = pino({ base: { cluster: name } });
+  const log = pino(
+    { base: { cluster: name } },
+    createLogDestination((bytes) => writeSync(1, bytes)),
+  );
   await supervise({ place, env: process.env, log, signal: stop.signal });
 }
 

@@ -3,7 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { busyboxImage } from '../builders/oci-image.ts';
-import type { ImageConfigSource } from '../builders/oci-image.ts';
+import type { ImageConfigSource, LayerSource } from '../builders/oci-image.ts';
 import { must } from './cluster.ts';
 
 /** Pushes `test/busybox:1` to a registry that listens over plain HTTP. @returns the reference to write in a Compose file. */
@@ -11,10 +11,11 @@ export async function pushBusybox(
   registry: string,
   name = 'test/busybox:1',
   config: ImageConfigSource = {},
+  extraLayers: readonly LayerSource[] = [],
 ): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), 'ft-image-'));
   try {
-    await busyboxImage(folder, { config });
+    await busyboxImage(folder, { config, extraLayers });
     await must('skopeo', [
       'copy',
       '--quiet',
