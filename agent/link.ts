@@ -49,6 +49,12 @@ export interface NodeHooks {
   readonly onOpen: (request: OpenStream) => void;
 }
 
+/** The link, for calls that need a controller. @throws FrotaError `unavailable` before there is a session. */
+export function connected(link: Link | undefined): Link {
+  if (link === undefined) throw new FrotaError('unavailable', 'no controller is connected');
+  return link;
+}
+
 /** The session runs from the start; what it brings is handed on once the node's parts are there. */
 export class Link {
   readonly #parts: LinkParts;
@@ -147,6 +153,15 @@ export class Link {
   /** A stream beside the session, on its connection. @throws FrotaError `unavailable` without a controller. */
   openStream(signal: AbortSignal): Duplex<StreamUp, StreamDown> {
     return this.#client().stream({ signal });
+  }
+
+  /** What this node may pull with; undefined: nothing. @throws FrotaError `unavailable` without a controller. */
+  async registryCredential(
+    registry: string,
+    signal: AbortSignal,
+  ): Promise<{ readonly username: string; readonly password: string } | undefined> {
+    const client = this.#client();
+    return (await client.getRegistryCredential({ registry }, { deadlineMs: fetchDeadlineMs, signal })).credential;
   }
 
   close(): Promise<void> {

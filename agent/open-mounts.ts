@@ -1,9 +1,9 @@
 /** What tasks of this node mount, joined: volumes from disk, configs and secrets from memory. Part of the composition root. */
 import { join } from 'node:path';
-import { FrotaError } from '../proto/base/errors.ts';
 import type { Logger } from '../proto/base/log.ts';
 import { createTaskContents } from './contents/task-contents.ts';
 import type { TaskMounts } from './execute/ports.ts';
+import { connected } from './link.ts';
 import type { Link } from './link.ts';
 import { createNodeVolumes } from './volumes/node-volumes.ts';
 
@@ -21,11 +21,7 @@ export interface MountParts {
 export async function openMounts({ dataDir, runDir, nodeName, link, logger }: MountParts): Promise<TaskMounts> {
   const contents = await createTaskContents({
     folder: join(runDir, 'contents'),
-    fetch: async (ids, signal) => {
-      const open = link();
-      if (open === undefined) throw new FrotaError('unavailable', 'no controller is connected');
-      return await open.fetchContents(ids, signal);
-    },
+    fetch: async (ids, signal) => connected(link()).fetchContents(ids, signal),
     random: Math.random,
     logger,
   });

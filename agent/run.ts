@@ -14,8 +14,9 @@ import { detectCgroupLayout } from './host/cgroups.ts';
 import { requirePrograms } from './host/programs.ts';
 import { createImages } from './images/create-images.ts';
 import { ImagesAhead } from './images/images-ahead.ts';
+import { createCredentialProvider } from './images/registry-credentials.ts';
 import { createHeartbeats } from './liveness/heartbeats.ts';
-import { clock, Link } from './link.ts';
+import { clock, connected, Link } from './link.ts';
 import type { LinkParts } from './link.ts';
 import { createNodeNetwork, networkPrograms } from './network/node-network.ts';
 import type { NodeNetwork } from './network/network.ts';
@@ -107,7 +108,7 @@ async function runNode(parts: LinkParts, links: Link[], journal: Journal): Promi
   };
   const self = assignments.self() ?? (await connectOnce().self());
   // Before a controller hears of this start: a node that can't run containers must not look ready.
-  const { images, runtime, network } = await openHost(parts, self);
+  const { images, runtime, network } = await openHost(parts, self, () => links[0]);
   const names = createNodeNames(parts, self, network);
   await names.resume();
   const { data: dataDir, run: runDir } = parts.options;
@@ -160,11 +161,14 @@ async function runNode(parts: LinkParts, links: Link[], journal: Journal): Promi
   }
 }
 
-async function openHost({ options, address, logger }: LinkParts, self: NodeSelf) {
+async function openHost({ options, address, logger }: LinkParts, self: NodeSelf, link: () => Link | undefined) {
+  const credentials = createCredentialProvider(async (registry, signal) =>
+    connected(link()).registryCredential(registry, signal),
+  );
   // The cluster's, and what this node knows besides.
   const insecureRegistries = [...new Set([...self.insecureRegistries, ...options.insecureRegistry])];
   const [images, runtime, network] = await Promise.all([
-    createImages({ dataDir: options.data, logger, insecureRegistries }),
+    createImages({ dataDir: options.data, logger, insecureRegistries, credentials }),
     createOciRuntime({
       dataDir: options.data,
       runDir: options.run,

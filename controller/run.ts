@@ -9,9 +9,6 @@ import type { Clock } from '../proto/base/clock.ts';
 import type { Logger } from '../proto/base/log.ts';
 import { frotaVersion } from '../proto/base/version.ts';
 import { reviseUnit } from '../proto/codec/assignment.ts';
-import { createRegistryClient } from '../proto/oci/registry-client.ts';
-import { defaultRetryPolicy } from '../proto/oci/retry.ts';
-import { resolveDigest } from '../proto/oci/resolve.ts';
 import { parseAddress } from '../proto/rpc/client.ts';
 import { createServer } from '../proto/rpc/server.ts';
 import type { RpcServer } from '../proto/rpc/server.ts';
@@ -30,10 +27,12 @@ import { startSpares } from './loop/spares.ts';
 import type { SpareNodes } from './loop/spares.ts';
 import type { ControlLoop } from './loop/control-loop.ts';
 import { openStore } from './open-store.ts';
+import { openRegistries } from './open-registries.ts';
+import type { Registries } from './open-registries.ts';
 import type { ControllerOptions } from './options.ts';
 import { plan } from './plan/plan.ts';
 import { spareImages } from './plan/spare-images.ts';
-import type { Plan } from './plan/snapshot.ts';
+import type { Plan, Snapshot } from './plan/snapshot.ts';
 import { sparesOfNodes } from './schedule/spares.ts';
 import { ensureAdminContext } from './security/admin-context.ts';
 import { loadOrCreateAuthority } from './security/authority.ts';
@@ -62,11 +61,6 @@ const newId = customAlphabet('0123456789abcdefghijklmnopqrstuvwxyz', 12);
 const clock: Clock = { now: () => ({ monoMs: monoMs(performance.now()), wallMs: wallMs(Date.now()) }) };
 const sha256 = (value: string | Uint8Array): string => createHash('sha256').update(value).digest('hex');
 
-/** Somebody waits for the answer: a registry that restarts is bridged, one that is gone is told soon. */
-const resolveRetries = { maxAttempts: 3, budgetMs: 8_000 };
-/** A registry that does not answer must not hold an `apply` for longer. */
-const resolveTimeoutMs = 30_000;
-
 interface Core {
   readonly options: ControllerOptions;
   readonly logger: Logger;
@@ -76,6 +70,7 @@ interface Core {
   readonly mirror: Mirror;
   readonly records: Records;
   readonly sealer: Sealer;
+  readonly registries: Registries;
   readonly judge: LivenessJudge;
   readonly loop: ControlLoop;
   readonly spares: SpareNodes;
@@ -158,7 +153,24 @@ async function startCore(
   stops.push(() => loop.close());
   const chronicle = await startHistory({ store, leadership, judge, clock, logger });
   stops.push(() => chronicle.close());
-  return { options, logger, authority, store, leadership, mirror, records, sealer, judge, loop, spares, chronicle };
+  const snapshot = (): Snapshot => mirror.snapshot();
+  const insecureRegistries = options.insecureRegistry;
+  const registries = openRegistries({ store, records, sealer, snapshot, insecureRegistries, clock });
+  return {
+    options,
+    logger,
+    authority,
+    store,
+    leadership,
+    mirror,
+    records,
+    sealer,
+    registries,
+    judge,
+    loop,
+    spares,
+    chronicle,
+  };
 }
 
 /** Before this controller leads: without the key of what is stored it must not decide anything. */
@@ -271,6 +283,7 @@ async function startServers(core: Core, stops: (() => Promise<void> | void)[]): 
     authority,
     snapshot: () => mirror.snapshot(),
     readContent: (id) => readContent(core.store, core.sealer, id),
+    readRegistry: (host) => core.registries.readRegistry(host),
     clock,
   });
   stops.push(
@@ -318,11 +331,7 @@ function addJoin(server: RpcServer, core: Core, addresses: Addresses): void {
 }
 
 function createControlService(core: Core, addresses: Addresses): Control {
-  const { options, mirror, judge, loop, authority, store, leadership, records, sealer, chronicle } = core;
-  const registry = createRegistryClient({
-    insecureRegistries: options.insecureRegistry,
-    retry: { ...defaultRetryPolicy, ...resolveRetries },
-  });
+  const { mirror, judge, loop, authority, store, leadership, records, sealer, chronicle } = core;
   return createControl({
     snapshot: () => mirror.snapshot(),
     liveness: () => judge.states(),
@@ -334,11 +343,7 @@ function createControlService(core: Core, addresses: Addresses): Control {
         for (const off of offs) off();
       };
     },
-    resolveImage: (reference, signal) => {
-      const platform = solePlatform([...mirror.snapshot().facts.values()]);
-      const bounded = AbortSignal.any([signal, AbortSignal.timeout(resolveTimeoutMs)]);
-      return resolveDigest(registry, reference, { signal: bounded, ...(platform === undefined ? {} : { platform }) });
-    },
+    ...core.registries,
     putStack: (name, revision, modRevision) => records.putStack(name, revision, modRevision),
     history: (stack) => records.history(stack),
     contentId: (content) => sealer.contentId(content),
@@ -358,14 +363,4 @@ function createControlService(core: Core, addresses: Addresses): Control {
     clusterId: leadership.cluster.id,
     clock,
   });
-}
-
-/** With nodes of one platform an image that has nothing for it is refused at apply; with several the node says so. */
-function solePlatform(
-  facts: readonly { os: string; architecture: string }[],
-): { os: string; architecture: string } | undefined {
-  const [first, ...others] = facts;
-  if (first === undefined) return undefined;
-  const same = others.every(({ os, architecture }) => os === first.os && architecture === first.architecture);
-  return same ? { os: first.os, architecture: first.architecture } : undefined;
 }

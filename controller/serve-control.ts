@@ -17,49 +17,32 @@ export function addControl(server: RpcServer, control: Control, streams: StreamP
     name: requireRole(context.peer, 'admin').commonName,
     signal: context.signal,
   });
+  /** A call for which it is enough that its caller is an administrator. */
+  const forAdmin =
+    <Request, Reply>(act: (request: Request) => Reply | Promise<Reply>) =>
+    async (request: Request, context: CallContext): Promise<Reply> => {
+      caller(context);
+      return await act(request);
+    };
   server.add(controlService, {
     apply: async (request, context) => control.apply(request, caller(context)),
     scale: async (request, context) => control.scale(request, caller(context)),
-    removeStack: async (request, context) => {
-      caller(context);
-      return control.removeStack(request);
-    },
-    listServices: async (request, context) => {
-      caller(context);
-      return Promise.resolve(control.listServices(request));
-    },
-    listTasks: async (request, context) => {
-      caller(context);
-      return Promise.resolve(control.listTasks(request));
-    },
-    listNodes: async (_request, context) => {
-      caller(context);
-      return Promise.resolve(control.listNodes());
-    },
-    updateNode: async (request, context) => {
-      caller(context);
-      return control.updateNode(request);
-    },
+    removeStack: forAdmin(control.removeStack),
+    listServices: forAdmin(control.listServices),
+    listTasks: forAdmin(control.listTasks),
+    listNodes: forAdmin(control.listNodes),
+    updateNode: forAdmin(control.updateNode),
     watchStack: (request, context) => control.watchStack(request, caller(context)),
-    rolloutStatus: async (request, context) => {
-      caller(context);
-      return Promise.resolve(control.rolloutStatus(request));
-    },
-    rolloutHistory: async (request, context) => {
-      caller(context);
-      return control.rolloutHistory(request);
-    },
+    rolloutStatus: forAdmin(control.rolloutStatus),
+    rolloutHistory: forAdmin(control.rolloutHistory),
     rolloutUndo: async (request, context) => control.rolloutUndo(request, caller(context)),
     rolloutRestart: async (request, context) => control.rolloutRestart(request, caller(context)),
-    createJoinToken: async (request, context) => {
-      caller(context);
-      return control.createJoinToken(request);
-    },
+    registryLogin: async (request, context) => control.registryLogin(request, caller(context)),
+    registryLogout: forAdmin(control.registryLogout),
+    listRegistries: forAdmin(control.listRegistries),
+    createJoinToken: forAdmin(control.createJoinToken),
     listEvents: (request, context) => control.listEvents(request, caller(context)),
-    inspect: async (request, context) => {
-      caller(context);
-      return Promise.resolve(control.inspect(request));
-    },
+    inspect: forAdmin(control.inspect),
     logs: (request, context) => {
       caller(context);
       return readLogs(streams, request, context.signal);
@@ -68,9 +51,6 @@ export function addControl(server: RpcServer, control: Control, streams: StreamP
       caller(context);
       return runExec(streams, incoming, context.signal);
     },
-    getVersion: async (_request, context) => {
-      caller(context);
-      return Promise.resolve(control.getVersion());
-    },
+    getVersion: forAdmin(control.getVersion),
   });
 }

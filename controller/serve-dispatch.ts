@@ -7,11 +7,13 @@ import { dispatchService } from '../proto/rpc/service.ts';
 import { contentsFor } from './dispatch/contents.ts';
 import type { ContentPorts } from './dispatch/contents.ts';
 import type { Dispatch } from './dispatch/dispatch.ts';
+import { credentialFor } from './dispatch/registries.ts';
+import type { CredentialPorts } from './dispatch/registries.ts';
 import type { Authority } from './security/authority.ts';
 import { requireRole } from './security/roles.ts';
 import type { Broker } from './streams/broker.ts';
 
-export interface DispatchParts extends ContentPorts {
+export interface DispatchParts extends ContentPorts, CredentialPorts {
   readonly dispatch: Dispatch;
   readonly authority: Authority;
   readonly broker: Broker;
@@ -31,6 +33,7 @@ export function addDispatch(server: RpcServer, parts: DispatchParts): void {
       return { certificate, caCertificate: authority.certificate };
     },
     stream: (incoming, context) => parts.broker.join(nodeOf(context), incoming, context.signal),
+    getRegistryCredential: ({ registry }, context) => credentialFor(parts, nodeOf(context), registry),
     fetchContents: async ({ ids }, context) => ({ contents: await contentsFor(parts, nodeOf(context), ids) }),
   });
 }

@@ -57,6 +57,7 @@ export function connectControl({ addresses, ca, certificate, key }: ClusterConte
       }),
     inspect: async (name, signal) => (await ask((options) => client.inspect({ name }, { ...options, signal }))).found,
     ...rolloutCalls(client, ask),
+    ...registryCalls(client, ask),
     ...streamCalls(client, connected),
     createJoinToken: (ttlSeconds, signal) =>
       ask((options) => client.createJoinToken({ ttlSeconds }, { ...options, signal })),
@@ -88,6 +89,20 @@ function rolloutCalls(client: ControlClient, ask: Ask): Pick<Control, RolloutCal
     },
     rolloutRestart: async (targets, signal) =>
       (await ask((options) => client.rolloutRestart({ targets }, { ...options, signal }))).stacks,
+  };
+}
+
+function registryCalls(
+  client: ControlClient,
+  ask: Ask,
+): Pick<Control, 'registryLogin' | 'registryLogout' | 'listRegistries'> {
+  return {
+    registryLogin: async (request, signal) =>
+      (await ask((options) => client.registryLogin(request, { ...options, signal }))).host,
+    registryLogout: async (registry, signal) =>
+      (await ask((options) => client.registryLogout({ host: registry }, { ...options, signal }))).host,
+    listRegistries: async (signal) =>
+      (await ask((options) => client.listRegistries({}, { ...options, signal }))).registries,
   };
 }
 

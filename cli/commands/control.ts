@@ -9,7 +9,9 @@ import type {
   ServiceScale,
   StackProgress,
 } from '../../proto/codec/control.ts';
+import type { RegistryLoginRequest } from '../../proto/codec/registry.ts';
 import type { Content } from '../../proto/domain/content.ts';
+import type { RegistryView } from '../../proto/domain/registry.ts';
 import type { Inspected, ListEventsRequest } from '../../proto/codec/events.ts';
 import type { ClusterEvent } from '../../proto/domain/event.ts';
 import type { RestartedStack, RolloutUndoReply } from '../../proto/codec/rollouts.ts';
@@ -51,6 +53,10 @@ export interface Control {
   logs(query: LogsQuery, signal: AbortSignal): AsyncIterable<LogsReply>;
   /** Its exit code is the last of its output; leaving the iteration kills the command. */
   exec(start: ExecStart, inputs: AsyncIterable<ExecInput>, signal: AbortSignal): AsyncIterable<ExecOutput>;
+  /** Answers the registry's name as it is known from now on. */
+  registryLogin(request: RegistryLoginRequest, signal: AbortSignal): Promise<string>;
+  registryLogout(registry: string, signal: AbortSignal): Promise<string>;
+  listRegistries(signal: AbortSignal): Promise<readonly RegistryView[]>;
   createJoinToken(ttlSeconds: number, signal: AbortSignal): Promise<JoinToken>;
   version(signal: AbortSignal): Promise<GetVersionReply>;
   close(): void;

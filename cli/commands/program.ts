@@ -18,6 +18,9 @@ import { registerNodeActivate, registerNodeDrain, registerNodePause } from './no
 import { registerNodeLabel } from './node-label.ts';
 import { registerNodeLs } from './node-ls.ts';
 import { registerPs } from './ps.ts';
+import { registerRegistryLogin } from './registry-login.ts';
+import { registerRegistryLogout } from './registry-logout.ts';
+import { registerRegistryLs } from './registry-ls.ts';
 import { registerRm } from './rm.ts';
 import { registerRolloutHistory } from './rollout-history.ts';
 import { registerRolloutRestart } from './rollout-restart.ts';
@@ -77,6 +80,13 @@ export function createProgram(host: Host): Command {
   registerNodePause(node, host);
   registerNodeActivate(node, host);
   registerNodeLabel(node, host);
+  const registry = group(program, 'registry', 'logins of the cluster to image registries', [
+    'registry login registry.example:5000',
+    'registry ls',
+  ]);
+  registerRegistryLogin(registry, host);
+  registerRegistryLogout(registry, host);
+  registerRegistryLs(registry, host);
   const cluster = group(program, 'cluster', 'local clusters, and joining others', ['cluster up', 'cluster down']);
   registerClusterUp(cluster, host);
   registerClusterDown(cluster, host);

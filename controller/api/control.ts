@@ -16,11 +16,13 @@ import { applyStack } from './apply.ts';
 import { updateNode } from './nodes.ts';
 import type { NodePorts } from './nodes.ts';
 import { watchStack } from './progress.ts';
+import { registryUseCases } from './registries.ts';
+import type { RegistryPorts } from './registries.ts';
 import { restartServices, stackHistory, undoStack } from './rollouts.ts';
 import { removeStack, scaleServices } from './stacks.ts';
 import type { StackPorts } from './stacks.ts';
 
-export interface ControlPorts extends StackPorts, NodePorts, EventPorts {
+export interface ControlPorts extends StackPorts, NodePorts, EventPorts, RegistryPorts {
   readonly liveness: () => ReadonlyMap<string, NodeLiveness>;
   /** By task id; of the last pass of the control loop. */
   readonly reasons: () => ReadonlyMap<string, string>;
@@ -91,6 +93,7 @@ export function createControl(ports: ControlPorts) {
     watchStack: ({ stack }: wire.WatchStackRequest, caller: Caller): AsyncIterable<wire.StackProgress> =>
       watchStack({ viewInput, onChange: ports.onChange, nowMs: ports.nowMs }, stack, caller.signal),
     ...rolloutUseCases(ports, viewInput),
+    ...registryUseCases(ports),
     createJoinToken: async ({ ttlSeconds }: wire.CreateJoinTokenRequest): Promise<wire.CreateJoinTokenReply> => {
       const ttlMs = ttlSeconds === 0 ? undefined : ttlSeconds * 1000;
       return { ...(await ports.createToken(ttlMs)), joinAddress: ports.joinAddress };
@@ -126,8 +129,6 @@ function rolloutUseCases(ports: ControlPorts, viewInput: () => ViewInput) {
     },
   };
 }
-
-export type Control = ReturnType<typeof createControl>;
 
 function knownService(snapshot: Snapshot, written: string): { stack: string; service: string } {
   const resolved = resolveService(snapshot, written);

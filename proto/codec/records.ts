@@ -1,5 +1,6 @@
 /** The stored records as bytes. Encoding is deterministic: equal values give equal bytes. */
 import { contentRecordFromWire, contentRecordToWire } from './content.ts';
+import { registryRecordFromWire, registryRecordToWire } from './registry.ts';
 import { clusterFromWire, clusterToWire, joinTokenFromWire, joinTokenToWire } from './node.ts';
 import { nodeFactsFromWire, nodeFactsToWire, nodeFromWire, nodeToWire } from './node.ts';
 import { revisionFromWire, revisionToWire } from './revision.ts';
@@ -48,4 +49,9 @@ export const { encode: encodeContentRecord, decode: decodeContentRecord } = mess
   'ContentRecord',
   contentRecordToWire,
   contentRecordFromWire,
+);
+export const { encode: encodeRegistryRecord, decode: decodeRegistryRecord } = messageCodec(
+  'RegistryRecord',
+  registryRecordToWire,
+  registryRecordFromWire,
 );

@@ -8,8 +8,14 @@ export interface Credentials {
   readonly password: string;
 }
 
-/** Asked once per token; undefined: pull anonymously. */
-export type CredentialProvider = (registry: string, signal: AbortSignal) => Promise<Credentials | undefined>;
+/**
+ * Asked once per token; undefined: pull anonymously. `refused`: the registry has just refused what was answered before, so
+ * it must look anew.
+ */
+export type CredentialProvider = (
+  registry: string,
+  options: { readonly signal: AbortSignal; readonly refused: boolean },
+) => Promise<Credentials | undefined>;
 
 export interface Challenge {
   /** Lower case: `bearer`, `basic`. */
@@ -25,6 +31,15 @@ const tokenLeewayMs = 5_000;
 const maxTokenAnswerBytes = 256 * 1024;
 /** Registries times repositories a process pulls from, far above; the oldest goes first. */
 const maxKeptTokens = 1_000;
+
+/** Whom a header is for, and as whom. */
+export interface Addressee {
+  readonly registry: string;
+  /** Empty: the registry itself. */
+  readonly repository: string;
+  readonly credentials: Credentials | undefined;
+  readonly signal: AbortSignal;
+}
 
 interface KeptHeader {
   readonly header: string;
@@ -51,24 +66,24 @@ export class Authorization {
     this.kept.delete(`${registry}/${repository}`);
   }
 
+  /** Who we are to this registry. */
+  who(registry: string, signal: AbortSignal, refused = false): Promise<Credentials | undefined> {
+    return this.credentials(registry, { signal, refused });
+  }
+
   /**
    * Answers the challenge of a 401 response; undefined when it can't be answered (no credentials for Basic, or an
    * unknown scheme).
    * @throws FrotaError `unauthenticated` when the token server refuses, and what undici throws when it does not answer.
    */
-  async answer(
-    challenges: readonly Challenge[],
-    registry: string,
-    repository: string,
-    signal: AbortSignal,
-  ): Promise<string | undefined> {
+  async answer(challenges: readonly Challenge[], to: Addressee): Promise<string | undefined> {
+    const { registry, repository, credentials } = to;
     const bearer = challenges.find(({ scheme }) => scheme === 'bearer');
     const basic = challenges.find(({ scheme }) => scheme === 'basic');
     if (bearer === undefined && basic === undefined) return undefined;
-    const credentials = await this.credentials(registry, signal);
     const kept =
       bearer !== undefined
-        ? await this.fetchToken(bearer, { registry, repository, credentials, signal })
+        ? await this.fetchToken(bearer, to)
         : credentials && { header: basicHeader(credentials), expiresAtMs: Infinity };
     if (kept === undefined) return undefined;
     if (this.kept.size >= maxKeptTokens) this.kept.delete(this.kept.keys().next().value ?? '');
@@ -76,17 +91,16 @@ export class Authorization {
     return kept.header;
   }
 
-  private async fetchToken(
-    challenge: Challenge,
-    to: { registry: string; repository: string; credentials: Credentials | undefined; signal: AbortSignal },
-  ): Promise<KeptHeader> {
+  private async fetchToken(challenge: Challenge, to: Addressee): Promise<KeptHeader> {
     const { realm, service, scope } = challenge.parameters;
     if (realm === undefined || !URL.canParse(realm)) {
       throw new FrotaError('unauthenticated', `registry ${to.registry} wants a token, but does not say from where`);
     }
     const url = new URL(realm);
     if (service !== undefined) url.searchParams.set('service', service);
-    url.searchParams.set('scope', scope ?? `repository:${to.repository}:pull`);
+    // Without a repository nothing is asked for but whether we are known.
+    const wanted = scope ?? (to.repository === '' ? undefined : `repository:${to.repository}:pull`);
+    if (wanted !== undefined) url.searchParams.set('scope', wanted);
     const headers = to.credentials === undefined ? {} : { authorization: basicHeader(to.credentials) };
     const askedAtMs = performance.now();
     const response = await this.transport.ask(url, { method: 'GET', headers, signal: to.signal });
@@ -133,6 +147,9 @@ async function readToken(response: HttpResponse, url: URL): Promise<{ token: str
   }
   return { token: value, ...(typeof life === 'number' && life > 0 ? { expires_in: life } : {}) };
 }
+
+export const sameCredentials = (a: Credentials | undefined, b: Credentials | undefined): boolean =>
+  a?.username === b?.username && a?.password === b?.password;
 
 const basicHeader = ({ username, password }: Credentials): string =>
   `Basic ${Buffer.from(`${username}:${password}`).toString('base64')}`;

@@ -79,6 +79,21 @@ function splitDigest(text: string): { name: string; digest?: string } {
   return at === -1 ? { name: text } : { name: text.slice(0, at), digest: text.slice(at + 1) };
 }
 
+/**
+ * A registry as people write it, canonical as references have it: Docker Hub by any of its names, a URL without its scheme
+ * and path. @throws FrotaError `invalid`.
+ */
+export function parseRegistry(text: string): string {
+  const host = text.trim().replace(/^https?:\/\//, '').replace(/\/(v[12]\/?)?$/, ''); // prettier-ignore
+  if (host === legacyRegistry || host === 'registry-1.docker.io' || host === 'hub.docker.com') return defaultRegistry;
+  const match = hostPattern.exec(host);
+  const port = match?.[1];
+  const fits =
+    host.length <= maxRegistryLength && (port === undefined || (Number(port) >= 1 && Number(port) <= maxPort));
+  if (match !== null && fits) return host;
+  throw new FrotaError('invalid', `"${text}" is no registry; write host or host:port, such as registry.example:5000`);
+}
+
 /** The first part is a registry if it could not be part of a path: it has a dot, a port or capitals, or is `localhost`. */
 function splitRegistry(name: string): { registry: string; rest: string } {
   const slash = name.indexOf('/');

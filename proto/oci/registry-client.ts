@@ -1,8 +1,8 @@
 /** A client of image registries (OCI distribution-spec, "Pull"): manifests and blobs, nothing else. */
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { FrotaError } from '../base/errors.ts';
-import { Authorization, parseChallenges } from './authorization.ts';
-import type { CredentialProvider } from './authorization.ts';
+import { Authorization, parseChallenges, sameCredentials } from './authorization.ts';
+import type { CredentialProvider, Credentials } from './authorization.ts';
 import { readBlobFrom } from './blob-download.ts';
 import { algorithmOf, digestOf, isDigest } from './digest.ts';
 import { insecureRegistries } from './insecure-registries.ts';
@@ -150,19 +150,42 @@ class HttpRegistryClient implements RegistryClient {
         headers: authorization === undefined ? headers : { ...headers, authorization },
       });
     let response = await send(this.authorization.known(registry, repository));
-    if (response.status === 401) {
-      await drain(response.body);
-      this.authorization.forget(registry, repository);
-      const challenges = parseChallenges(headerOf(response, 'www-authenticate') ?? '');
-      const authorization = await this.authorization.answer(challenges, registry, repository, signal);
-      if (authorization !== undefined) response = await send(authorization);
-    }
+    if (response.status === 401) response = await this.introduce(response, subject.reference, signal, send);
     if (response.status === 200 || response.status === 206) return { kind: 'done', value: response };
     const error = await registryError(subject, response);
     const again = response.status >= 500 || response.status === rateLimitStatus || response.status === timeoutStatus;
     if (!again) throw error;
     const waitMs = retryAfterMs(headerOf(response, 'retry-after'), Date.now());
     return { kind: 'again', error, ...(waitMs === undefined ? {} : { retryAfterMs: waitMs }) };
+  }
+
+  /** Answers a 401; what the registry refuses of us is looked up anew, once, for a password may have been changed. */
+  private async introduce(
+    response: HttpResponse,
+    { registry, repository }: ImageReference,
+    signal: AbortSignal,
+    send: (authorization: string) => Promise<HttpResponse>,
+  ): Promise<HttpResponse> {
+    await drain(response.body);
+    const challenges = parseChallenges(headerOf(response, 'www-authenticate') ?? '');
+    const as = async (credentials: Credentials | undefined): Promise<HttpResponse> => {
+      this.authorization.forget(registry, repository);
+      const header = await this.authorization.answer(challenges, { registry, repository, credentials, signal });
+      return header === undefined ? response : await send(header);
+    };
+    const known = await this.authorization.who(registry, signal);
+    const first = await as(known).catch((error: unknown) => {
+      if (error instanceof FrotaError && error.code === 'unauthenticated') return error;
+      throw error;
+    });
+    if (!(first instanceof FrotaError) && first.status !== 401 && first.status !== 403) return first;
+    const fresh = await this.authorization.who(registry, signal, true);
+    if (!sameCredentials(known, fresh)) {
+      if (!(first instanceof FrotaError) && first !== response) await drain(first.body);
+      return await as(fresh);
+    }
+    if (first instanceof FrotaError) throw first;
+    return first;
   }
 
   /** Runs `act`; what fails below HTTP becomes `again` or an error that names the registry. */

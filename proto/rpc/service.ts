@@ -8,6 +8,7 @@ import * as dispatch from '../codec/dispatch.ts';
 import * as rollouts from '../codec/rollouts.ts';
 import * as events from '../codec/events.ts';
 import * as streams from '../codec/streams.ts';
+import * as registry from '../codec/registry.ts';
 import type { Codec } from '../codec/wire.ts';
 import { frota } from '../gen/frota.js';
 
@@ -85,6 +86,9 @@ export const controlService = serviceOf(frota.v1.Control.prototype, {
   rolloutHistory: { request: rollouts.rolloutHistoryRequest, reply: rollouts.rolloutHistoryReply },
   rolloutUndo: { request: rollouts.rolloutUndoRequest, reply: rollouts.rolloutUndoReply },
   rolloutRestart: { request: rollouts.rolloutRestartRequest, reply: rollouts.rolloutRestartReply },
+  registryLogin: { request: registry.registryLoginRequest, reply: registry.registryLoginReply },
+  registryLogout: { request: registry.registryLogoutRequest, reply: registry.registryLogoutReply },
+  listRegistries: { request: registry.listRegistriesRequest, reply: registry.listRegistriesReply },
   createJoinToken: { request: control.createJoinTokenRequest, reply: control.createJoinTokenReply },
   getVersion: { request: control.getVersionRequest, reply: control.getVersionReply },
   listEvents: { request: events.listEventsRequest, reply: events.listEventsReply },
@@ -102,6 +106,10 @@ export const joinService = serviceOf(frota.v1.Join.prototype, {
 export const dispatchService = serviceOf(frota.v1.Dispatch.prototype, {
   session: { request: dispatch.agentMessage, reply: dispatch.controllerMessage },
   renewCertificate: { request: dispatch.renewCertificateRequest, reply: dispatch.renewCertificateReply },
+  getRegistryCredential: {
+    request: registry.getRegistryCredentialRequest,
+    reply: registry.getRegistryCredentialReply,
+  },
   fetchContents: { request: dispatch.fetchContentsRequest, reply: dispatch.fetchContentsReply },
   stream: { request: streams.streamUp, reply: streams.streamDown },
 });

@@ -9,7 +9,7 @@ import { expect } from 'vitest';
 import type { NodeView, ServiceView, TaskView } from '../../proto/domain/views.ts';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..', '..');
-const frotaProgram = join(root, 'bin', 'frota');
+export const frotaProgram = join(root, 'bin', 'frota');
 
 export interface CommandResult {
   readonly code: number;
@@ -47,6 +47,8 @@ export async function must(program: string, args: readonly string[]): Promise<st
 export interface TestCluster {
   readonly name: string;
   readonly registry: string;
+  /** What makes `frota` talk to this cluster. */
+  readonly environment: NodeJS.ProcessEnv;
   /** A folder of the test's own; removed with the cluster. */
   readonly folder: string;
   readonly frota: (...args: string[]) => Promise<CommandResult>;
@@ -87,6 +89,7 @@ export async function startTestCluster(name: string, nodes = 3): Promise<TestClu
   return {
     name: cluster,
     registry,
+    environment,
     folder,
     frota,
     json,

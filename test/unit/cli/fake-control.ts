@@ -8,6 +8,8 @@ import type {
   Undone,
 } from '../../../cli/commands/control.ts';
 import { FrotaError } from '../../../proto/base/errors.ts';
+import type { RegistryLoginRequest } from '../../../proto/codec/registry.ts';
+import type { RegistryView } from '../../../proto/domain/registry.ts';
 import type { Content } from '../../../proto/domain/content.ts';
 import type { UpdateNodeRequest } from '../../../proto/codec/control-nodes.ts';
 import type { StackSpec } from '../../../proto/domain/service.ts';
@@ -90,6 +92,7 @@ export class FakeControl implements Control {
   inspected = new Map<string, readonly Inspected[]>();
   revisions: readonly RevisionView[] = [];
   restores = 1;
+  registries: readonly RegistryView[] = [];
   restarted: readonly Restarted[] = [];
   logReplies: readonly LogsReply[] = [];
   readonly inputs: ExecInput[] = [];
@@ -137,6 +140,18 @@ export class FakeControl implements Control {
     };
     this.nodes = this.nodes.map((each) => (each === node ? updated : each));
     return Promise.resolve(updated);
+  }
+
+  registryLogin(request: RegistryLoginRequest): Promise<string> {
+    return this.#answer({ registryLogin: request }, request.host);
+  }
+
+  registryLogout(registry: string): Promise<string> {
+    return this.#answer({ registryLogout: registry }, registry);
+  }
+
+  listRegistries(): Promise<readonly RegistryView[]> {
+    return this.#answer('listRegistries', this.registries);
   }
 
   async *watchStack(stack: string, signal: AbortSignal): AsyncGenerator<StackProgress> {

@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
-import type { Host } from '../../../cli/commands/host.ts';
+import type { Host, PersonTerminal } from '../../../cli/commands/host.ts';
 import { run } from '../../../cli/commands/program.ts';
 import { upsertContext } from '../../../cli/contexts/contexts-file.ts';
 import type { ClusterContext } from '../../../cli/contexts/contexts-file.ts';
@@ -26,6 +26,8 @@ export class CommandLine {
   readonly stop = new AbortController();
   environment: Record<string, string> = { FROTA_CONFIG_DIR: this.config };
   stdin = '';
+  /** The terminal a person sits at; undefined where there is none. */
+  person: PersonTerminal | undefined;
   out = '';
   err = '';
   /** What a live terminal would have shown last; undefined where there is no terminal. */
@@ -74,7 +76,7 @@ export class CommandLine {
           else this.err += text;
           return Promise.resolve();
         },
-        person: () => undefined,
+        person: () => this.person,
         outColours: colours,
         errColours: colours,
         live: () => {

@@ -36,6 +36,9 @@ export async function serveControl(control: FakeControl): Promise<RealServer> {
     rolloutHistory: async ({ stack, version }) => ({ revisions: await control.rolloutHistory(stack, version) }),
     rolloutUndo: ({ stack, version }) => control.rolloutUndo(stack, version),
     rolloutRestart: async ({ targets }) => ({ stacks: await control.rolloutRestart(targets) }),
+    registryLogin: async (request) => ({ host: await control.registryLogin(request) }),
+    registryLogout: async ({ host }) => ({ host: await control.registryLogout(host) }),
+    listRegistries: async () => ({ registries: await control.listRegistries() }),
     createJoinToken: ({ ttlSeconds }) => control.createJoinToken(ttlSeconds),
     listEvents: async function* (request) {
       for await (const event of control.listEvents(request)) yield { events: [event] };

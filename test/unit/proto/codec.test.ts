@@ -48,6 +48,11 @@ const recordCases: readonly Case[] = [
   caseOf('AgentMessage', dispatch.agentMessage, arbitrary.agentMessage),
   caseOf('ControllerMessage', dispatch.controllerMessage, arbitrary.controllerMessage),
   caseOf(
+    'RegistryRecord',
+    { encode: records.encodeRegistryRecord, decode: records.decodeRegistryRecord },
+    arbitrary.registryRecord,
+  ),
+  caseOf(
     'ContentRecord',
     { encode: records.encodeContentRecord, decode: records.decodeContentRecord },
     arbitrary.contentRecord,

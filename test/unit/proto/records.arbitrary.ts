@@ -2,6 +2,7 @@
 import fc from 'fast-check';
 import type { RevisedUnit, Unit } from '../../../proto/domain/assignment.ts';
 import type { ClusterRecord, JoinTokenRecord } from '../../../proto/domain/cluster.ts';
+import type { RegistryRecord } from '../../../proto/domain/registry.ts';
 import type { Content, ContentRecord, FetchedContent } from '../../../proto/domain/content.ts';
 import type { Node, NodeFacts } from '../../../proto/domain/node.ts';
 import type { HealthCheck } from '../../../proto/domain/health.ts';
@@ -294,6 +295,12 @@ export const contentRecord: fc.Arbitrary<ContentRecord> = fc.record({
   kind: contentKind,
   writtenAtMs: int64,
   value: bytes,
+});
+export const registryRecord: fc.Arbitrary<RegistryRecord> = fc.record({
+  host: named,
+  username: text,
+  sealedPassword: bytes,
+  writtenAtMs: int64,
 });
 export const fetchedContent: fc.Arbitrary<FetchedContent> = fc.record({ id: named, bytes });
 

@@ -46,6 +46,9 @@ const controlHandlers: Handlers<typeof controlService> = {
   rolloutUndo: async () => notHere(),
   rolloutRestart: async () => notHere(),
   createJoinToken: async () => notHere(),
+  registryLogin: async () => notHere(),
+  registryLogout: async () => notHere(),
+  listRegistries: async () => notHere(),
   listEvents: () => notHere(),
   inspect: async () => notHere(),
   logs: () => notHere(),
@@ -432,7 +435,7 @@ type SessionHandler = Handlers<typeof dispatchService>['session'];
 
 async function dispatchClient(session: SessionHandler) {
   const { address, server } = await serve((s) => {
-    s.add(dispatchService, { session, renewCertificate: async () => notHere(), fetchContents: async () => notHere(), stream: () => notHere() }); // prettier-ignore
+    s.add(dispatchService, { session, renewCertificate: async () => notHere(), fetchContents: async () => notHere(), getRegistryCredential: async () => notHere(), stream: () => notHere() }); // prettier-ignore
   });
   return { client: createClient(dispatchService, open([address])), server };
 }

@@ -88,6 +88,7 @@ async function serveControl(ca: Authority): Promise<string> {
       return { certificate, caCertificate: ca.certificate };
     },
     fetchContents: async () => ({ contents: [] }),
+    getRegistryCredential: async () => ({}),
 
     stream: async function* () {
       throw new Error('not in this test');
