@@ -236,7 +236,7 @@ services:
     expect((await login(changed)).code).toBe(0);
     // Another image by another name, so that it is pulled anew, by the same agents.
     const again = stack('["sleep", "3601"]').replace('busybox:1', 'other:1');
-    await pushBusybox(cluster.registry, 'test/other:1', { Env: [`KIND=${kind}`] });
+    await pushBusybox(cluster.registry, 'test/other:1', { environment: [`KIND=${kind}`] });
     const applied = await cluster.apply(again, '--wait', '--timeout', '60s');
     expect(applied.code, applied.stderr).toBe(0);
     const pulls = registry.log.filter((line) => line.includes('/blobs/') && line.includes(' 200 ana'));
