@@ -162,8 +162,9 @@ async function runNode(parts: LinkParts, links: Link[], journal: Journal): Promi
 }
 
 async function openHost({ options, address, logger }: LinkParts, self: NodeSelf, link: () => Link | undefined) {
-  const credentials = createCredentialProvider(async (registry, signal) =>
-    connected(link()).registryCredential(registry, signal),
+  const credentials = createCredentialProvider(
+    async (registry, signal) => connected(link()).registryCredential(registry, signal),
+    clock,
   );
   // The cluster's, and what this node knows besides.
   const insecureRegistries = [...new Set([...self.insecureRegistries, ...options.insecureRegistry])];

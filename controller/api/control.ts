@@ -130,6 +130,8 @@ function rolloutUseCases(ports: ControlPorts, viewInput: () => ViewInput) {
   };
 }
 
+export type Control = ReturnType<typeof createControl>;
+
 function knownService(snapshot: Snapshot, written: string): { stack: string; service: string } {
   const resolved = resolveService(snapshot, written);
   if (resolved.kind === 'problem') throw new FrotaError(resolved.code, resolved.message);

@@ -1,5 +1,6 @@
 /** Who we are, to a registry: challenges, tokens and their life (distribution `spec/auth/token.md`, RFC 7617). */
 import { FrotaError } from '../base/errors.ts';
+import { loginHint } from './registry-error.ts';
 import { drain } from './transport.ts';
 import type { HttpResponse, Transport } from './transport.ts';
 
@@ -41,9 +42,13 @@ export interface Addressee {
   readonly signal: AbortSignal;
 }
 
-interface KeptHeader {
+interface Header {
   readonly header: string;
   readonly expiresAtMs: number;
+}
+
+interface KeptHeader extends Header {
+  readonly credentials: Credentials | undefined;
 }
 
 export class Authorization {
@@ -56,10 +61,13 @@ export class Authorization {
     this.credentials = credentials;
   }
 
-  /** The header for pulls of the repository, if one is known and still good. */
-  known(registry: string, repository: string): string | undefined {
+  /** The header for pulls of the repository, if one is known, still good, and of who we still are. */
+  async known(registry: string, repository: string, signal: AbortSignal): Promise<string | undefined> {
     const kept = this.kept.get(`${registry}/${repository}`);
-    return kept !== undefined && kept.expiresAtMs > performance.now() ? kept.header : undefined;
+    if (kept === undefined || kept.expiresAtMs <= performance.now()) return undefined;
+    if (sameCredentials(kept.credentials, await this.who(registry, signal))) return kept.header;
+    this.forget(registry, repository);
+    return undefined;
   }
 
   forget(registry: string, repository: string): void {
@@ -81,17 +89,17 @@ export class Authorization {
     const bearer = challenges.find(({ scheme }) => scheme === 'bearer');
     const basic = challenges.find(({ scheme }) => scheme === 'basic');
     if (bearer === undefined && basic === undefined) return undefined;
-    const kept =
+    const made =
       bearer !== undefined
         ? await this.fetchToken(bearer, to)
         : credentials && { header: basicHeader(credentials), expiresAtMs: Infinity };
-    if (kept === undefined) return undefined;
+    if (made === undefined) return undefined;
     if (this.kept.size >= maxKeptTokens) this.kept.delete(this.kept.keys().next().value ?? '');
-    this.kept.set(`${registry}/${repository}`, kept);
-    return kept.header;
+    this.kept.set(`${registry}/${repository}`, { ...made, credentials });
+    return made.header;
   }
 
-  private async fetchToken(challenge: Challenge, to: Addressee): Promise<KeptHeader> {
+  private async fetchToken(challenge: Challenge, to: Addressee): Promise<Header> {
     const { realm, service, scope } = challenge.parameters;
     if (realm === undefined || !URL.canParse(realm)) {
       throw new FrotaError('unauthenticated', `registry ${to.registry} wants a token, but does not say from where`);
@@ -118,9 +126,10 @@ export class Authorization {
 function tokenRefused(status: number, url: URL, registry: string, credentials: Credentials | undefined): FrotaError {
   const who = credentials === undefined ? 'an anonymous pull' : `user "${credentials.username}"`;
   const code = status >= 400 && status < 500 && status !== 429 ? 'unauthenticated' : 'unavailable';
+  const hint = code === 'unauthenticated' ? `; ${loginHint(registry)}` : '';
   return new FrotaError(
     code,
-    `the token server ${url.host} of registry ${registry} gives no token to ${who} (HTTP status ${String(status)})`,
+    `the token server ${url.host} of registry ${registry} gives no token to ${who} (HTTP status ${String(status)})${hint}`,
   );
 }
 

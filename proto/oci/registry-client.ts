@@ -149,7 +149,14 @@ class HttpRegistryClient implements RegistryClient {
         signal,
         headers: authorization === undefined ? headers : { ...headers, authorization },
       });
-    let response = await send(this.authorization.known(registry, repository));
+    const known = await this.authorization.known(registry, repository, signal);
+    let response = await send(known);
+    if (response.status === 403 && known !== undefined) {
+      // It refuses who we were: asked as nobody it says anew what it wants, and who we are now is looked up.
+      await drain(response.body);
+      this.authorization.forget(registry, repository);
+      response = await send(undefined);
+    }
     if (response.status === 401) response = await this.introduce(response, subject.reference, signal, send);
     if (response.status === 200 || response.status === 206) return { kind: 'done', value: response };
     const error = await registryError(subject, response);

@@ -27,7 +27,7 @@ export async function registryError(
     case 403:
       return new FrotaError(
         'unauthenticated',
-        `registry ${reference.registry} refuses the pull of ${name}: "${reference.repository}" does not exist there, or needs other credentials (${said})`,
+        `registry ${reference.registry} refuses the pull of ${name}: "${reference.repository}" does not exist there, or wants to know who pulls (${said}); ${loginHint(reference.registry)}`,
       );
     case 404:
       return new FrotaError('not-found', notFoundMessage(reference, what, complaint));
@@ -43,6 +43,9 @@ export async function registryError(
       );
   }
 }
+
+/** The word of a person to whom a registry says no: the cluster's logins are theirs to give. */
+export const loginHint = (registry: string): string => `log the cluster in with: frota registry login ${registry}`;
 
 function notFoundMessage(
   reference: ImageReference,

@@ -4,6 +4,8 @@ import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createCredentialProvider } from '../../../agent/images/registry-credentials.ts';
+import { monoMs, wallMs } from '../../../proto/base/clock.ts';
+import { FrotaError } from '../../../proto/base/errors.ts';
 import type { Credentials } from '../../../proto/oci/authorization.ts';
 import { checkLogin } from '../../../proto/oci/check-login.ts';
 import { digestOf } from '../../../proto/oci/digest.ts';
@@ -16,6 +18,8 @@ import type { PrivateRegistry, PrivateRegistryOptions } from '../../builders/pri
 const manifest = Buffer.from('{"schemaVersion":2}');
 const never = new AbortController().signal;
 const ana = { username: 'ana', password: 'pear:tree' };
+/** No time passes. */
+const still = { now: () => ({ monoMs: monoMs(0), wallMs: wallMs(0) }) };
 const retry = { backoff: { firstMs: 5, factor: 1, maxMs: 5 }, maxAttempts: 2, budgetMs: 2_000 };
 
 let servers: Server[];
@@ -83,7 +87,7 @@ describe.each(['basic', 'bearer'] as const)('a registry that wants %s', (kind) =
     const credentials = createCredentialProvider((host) => {
       asked.push(host);
       return Promise.resolve(stored);
-    });
+    }, still);
     const node = client({ credentials });
     await pull(node, registry.host);
     await pull(node, registry.host);
@@ -100,10 +104,52 @@ describe.each(['basic', 'bearer'] as const)('a registry that wants %s', (kind) =
   it('is asked as somebody as soon as there is a login', async () => {
     const { host } = await door(kind);
     let stored: Credentials | undefined = undefined;
-    const node = client({ credentials: createCredentialProvider(() => Promise.resolve(stored)) });
+    const node = client({ credentials: createCredentialProvider(() => Promise.resolve(stored), still) });
     await expect(pull(node, host)).rejects.toMatchObject({ code: 'unauthenticated' });
     stored = ana;
     expect((await pull(node, host)).bytes.equals(manifest)).toBe(true);
+  });
+
+  it('is not pulled from any more by whoever reads the login each time, as soon as it is taken away', async () => {
+    const { host } = await door(kind);
+    let stored: Credentials | undefined = ana;
+    const controller = client({ credentials: () => Promise.resolve(stored) });
+    await pull(controller, host);
+    stored = undefined;
+    await expect(pull(controller, host)).rejects.toThrow(`frota registry login ${host}`);
+  });
+});
+
+describe('a node', () => {
+  it('knows of a logout when what it was told is a minute old, and goes on while the controller is away', async () => {
+    const { host } = await door('basic');
+    let nowMs = 0;
+    let answer: () => Promise<Credentials | undefined> = () => Promise.resolve(ana);
+    const clock = { now: () => ({ monoMs: monoMs(nowMs), wallMs: wallMs(0) }) };
+    const node = client({ credentials: createCredentialProvider(() => answer(), clock) });
+    await pull(node, host);
+    answer = () => Promise.reject(new FrotaError('unavailable', 'no controller'));
+    nowMs = 60_000;
+    await pull(node, host);
+    answer = () => Promise.resolve(undefined);
+    nowMs = 119_999;
+    await expect(pull(node, host)).rejects.toMatchObject({ code: 'unauthenticated' });
+  });
+
+  it('looks up who it is when a registry forbids what it was allowed before', async () => {
+    let allowed = ana.username;
+    const host = await serve((request, response) => {
+      const user = Buffer.from((request.headers.authorization ?? '').slice('Basic '.length), 'base64').toString().split(':')[0]; // prettier-ignore
+      if (user === '') return void response.writeHead(401, { 'www-authenticate': 'Basic realm="r"' }).end();
+      response.writeHead(user === allowed ? 200 : 403).end(manifest);
+    });
+    let stored = ana;
+    const node = client({ credentials: createCredentialProvider(() => Promise.resolve(stored), still) });
+    await pull(node, host);
+    [allowed, stored] = ['bob', { username: 'bob', password: 'x' }];
+    expect((await pull(node, host)).digest).toBe(digestOf(manifest));
+    allowed = 'nobody';
+    await expect(pull(node, host)).rejects.toMatchObject({ code: 'unauthenticated' });
   });
 });
 

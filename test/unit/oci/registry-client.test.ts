@@ -330,8 +330,8 @@ describe('resolveDigest', () => {
   test.each([
     [404, 'NAME_UNKNOWN', 'not-found', 'has no repository "app"'],
     [404, 'MANIFEST_UNKNOWN', 'not-found', 'has no tag "2"'],
-    [401, 'UNAUTHORIZED', 'unauthenticated', 'does not exist there, or needs other credentials'],
-    [403, 'DENIED', 'unauthenticated', 'does not exist there, or needs other credentials'],
+    [401, 'UNAUTHORIZED', 'unauthenticated', 'does not exist there, or wants to know who pulls'],
+    [403, 'DENIED', 'unauthenticated', 'does not exist there, or wants to know who pulls'],
     [500, 'UNKNOWN', 'unavailable', 'fails to serve'],
   ])('%i %s is %s', async (status, complaint, code, message) => {
     const host = await serve((_request, response) => {
