@@ -26,21 +26,20 @@ import { startControlLoop } from './loop/control-loop.ts';
 import { startSpares } from './loop/spares.ts';
 import type { SpareNodes } from './loop/spares.ts';
 import type { ControlLoop } from './loop/control-loop.ts';
+import { openSealer } from './open-sealer.ts';
 import { openStore } from './open-store.ts';
 import { openRegistries } from './open-registries.ts';
 import type { Registries } from './open-registries.ts';
 import type { ControllerOptions } from './options.ts';
 import { plan } from './plan/plan.ts';
-import { spareImages } from './plan/spare-images.ts';
+import { spareImages as chooseSpares } from './plan/spare-images.ts';
 import type { Plan, Snapshot } from './plan/snapshot.ts';
 import { sparesOfNodes } from './schedule/spares.ts';
 import { ensureAdminContext } from './security/admin-context.ts';
 import { loadOrCreateAuthority } from './security/authority.ts';
 import type { Authority } from './security/authority.ts';
 import { livenessKey } from './security/liveness-keys.ts';
-import { createSealer } from './security/sealing.ts';
 import type { Sealer } from './security/sealing.ts';
-import { loadSecretsKey } from './security/secrets-key.ts';
 import { deleteExpiredTokens, issueToken, redemption } from './security/tokens.ts';
 import { addControl } from './serve-control.ts';
 import { addDispatch } from './serve-dispatch.ts';
@@ -50,7 +49,6 @@ import { contentTransactions, readContent } from './store/contents.ts';
 import { startHistory } from './start-history.ts';
 import { startMirror } from './store/mirror.ts';
 import type { Mirror } from './store/mirror.ts';
-import { adoptSealingKey, hasSealedRecords } from './store/sealed-records.ts';
 import { createRecords } from './store/write-records.ts';
 import type { Records } from './store/write-records.ts';
 import type { Store } from './store/store.ts';
@@ -128,18 +126,15 @@ async function startCore(
     logger,
   });
   stops.push(() => judge.close());
-  const spares = startSpares({
-    snapshot: () => mirror.snapshot(),
-    liveness: () => judge.states(),
-    choose: spareImages,
-    count: options.spareImages,
-  });
+  const snapshot = (): Snapshot => mirror.snapshot();
+  const liveness = () => judge.states();
+  const spares = startSpares({ snapshot, liveness, choose: chooseSpares, count: options.spareImages });
   stops.push(() => {
     spares.close();
   });
   const loop = startControlLoop({
-    snapshot: () => mirror.snapshot(),
-    liveness: () => judge.states(),
+    snapshot,
+    liveness,
     plan: (snapshot, input) =>
       mirror.unreadable().size === 0
         ? plan(snapshot, { ...input, spares: spares.chosen() })
@@ -153,7 +148,6 @@ async function startCore(
   stops.push(() => loop.close());
   const chronicle = await startHistory({ store, leadership, judge, clock, logger });
   stops.push(() => chronicle.close());
-  const snapshot = (): Snapshot => mirror.snapshot();
   const insecureRegistries = options.insecureRegistry;
   const registries = openRegistries({ store, records, sealer, snapshot, insecureRegistries, clock });
   return {
@@ -171,20 +165,6 @@ async function startCore(
     spares,
     chronicle,
   };
-}
-
-/** Before this controller leads: without the key of what is stored it must not decide anything. */
-async function openSealer(options: ControllerOptions, store: Store, logger: Logger): Promise<Sealer> {
-  const { key, path } = await loadSecretsKey({
-    keyFile: options.keyFile,
-    credentialsFolder: process.env['CREDENTIALS_DIRECTORY'],
-    dataFolder: options.data,
-    inUse: await hasSealedRecords(store),
-    logger,
-  });
-  const sealer = createSealer(key);
-  await adoptSealingKey(store, sealer.fingerprint, path);
-  return sealer;
 }
 
 /** A stack that can't be read looks like one that was removed: better nothing is decided until somebody has looked. */
@@ -225,10 +205,12 @@ interface Addresses {
 
 async function startServers(core: Core, stops: (() => Promise<void> | void)[]): Promise<Addresses> {
   const { options, logger, authority, mirror, judge, loop } = core;
+  const snapshot = (): Snapshot => mirror.snapshot();
+  const spareImages = () => sparesOfNodes(core.spares.chosen());
   const dispatch = createDispatch({
-    snapshot: () => mirror.snapshot(),
+    snapshot,
     liveness: () => judge.states(),
-    spareImages: () => sparesOfNodes(core.spares.chosen()),
+    spareImages,
     revise: (unit) => reviseUnit(unit, sha256),
     storeStatuses: (statuses) => core.records.putStatuses(statuses),
     rememberStatus: (status) => {
@@ -247,7 +229,7 @@ async function startServers(core: Core, stops: (() => Promise<void> | void)[]): 
   });
   const broker = createBroker({
     send: (nodeId, message) => dispatch.send(nodeId, message),
-    nodeName: (nodeId) => mirror.snapshot().nodes.get(nodeId)?.value.name ?? nodeId,
+    nodeName: (nodeId) => snapshot().nodes.get(nodeId)?.value.name ?? nodeId,
     newId,
   });
   watchNodes(core);
@@ -264,15 +246,10 @@ async function startServers(core: Core, stops: (() => Promise<void> | void)[]): 
   const tls = { certificate: identity.certificate, key: identity.key, ca: authority.certificate };
   const joinServer = createServer({ tls: { ...tls, requireClientCertificate: false }, logger });
   const controlServer = createServer({ tls: { ...tls, requireClientCertificate: true }, logger });
-  const withPort = (port: number): string =>
-    (advertised.includes(':') ? `[${advertised}]` : advertised) + `:${String(port)}`;
-  const joinPort = parseAddress(options.joinListen).port;
-  const controlPort = parseAddress(options.listen).port;
-  const addresses: Addresses = { control: withPort(controlPort), join: withPort(joinPort) };
-
+  const addresses = addressesOf(options, advertised);
   addJoin(joinServer, core, addresses);
   addControl(controlServer, createControlService(core, addresses), {
-    snapshot: () => mirror.snapshot(),
+    snapshot,
     onChange: (listener) => mirror.onChange(listener),
     broker,
     nowMs: () => performance.now(),
@@ -281,9 +258,10 @@ async function startServers(core: Core, stops: (() => Promise<void> | void)[]): 
     dispatch,
     broker,
     authority,
-    snapshot: () => mirror.snapshot(),
+    snapshot,
     readContent: (id) => readContent(core.store, core.sealer, id),
     readRegistry: (host) => core.registries.readRegistry(host),
+    spareImages,
     clock,
   });
   stops.push(
@@ -293,6 +271,11 @@ async function startServers(core: Core, stops: (() => Promise<void> | void)[]): 
   await joinServer.listen(options.joinListen);
   await controlServer.listen(options.listen);
   return addresses;
+}
+
+function addressesOf({ listen, joinListen }: ControllerOptions, host: string): Addresses {
+  const withPort = (port: number): string => (host.includes(':') ? `[${host}]` : host) + `:${String(port)}`;
+  return { control: withPort(parseAddress(listen).port), join: withPort(parseAddress(joinListen).port) };
 }
 
 function addJoin(server: RpcServer, core: Core, addresses: Addresses): void {

@@ -107,7 +107,8 @@ describe('a node', () => {
   });
   const ask = (registry: string, nodeId = 'id-n1') => {
     const readRegistry = (host: string) => Promise.resolve(host === 'r.test:5000' ? { ...login, host } : undefined);
-    return credentialFor({ snapshot: () => snapshot, readRegistry }, nodeId, registry);
+    const spareImages = () => new Map([['id-n3', [of('r.test:5000/app:1').image]]]);
+    return credentialFor({ snapshot: () => snapshot, spareImages, readRegistry }, nodeId, registry);
   };
 
   it('gets what it pulls with now, and nothing of other registries', async () => {
@@ -115,5 +116,10 @@ describe('a node', () => {
     expect(await ask('other.test', 'id-n2')).toEqual({});
     for (const registry of ['other.test', 'old.test', 'r.test', 'unheard.of']) expect(await codeOf(ask(registry))).toBe('forbidden'); // prettier-ignore
     expect(await codeOf(ask('r.test:5000', 'id-n2'))).toBe('forbidden');
+  });
+
+  it('gets what it pulls ahead of need with', async () => {
+    expect(await ask('r.test:5000', 'id-n3')).toMatchObject({ credential: { username: 'ana' } });
+    expect(await codeOf(ask('other.test', 'id-n3'))).toBe('forbidden');
   });
 });
