@@ -135,7 +135,7 @@ async function viewFor({ terminal }: Host, { output }: Waiting): Promise<Leaving
   const write = (text: string): void => {
     terminal.err(text);
   };
-  if (output === 'json') return jsonLeaving(write);
   const block = await terminal.live();
-  return block === undefined ? plainLeaving(write) : liveLeaving(block, terminal.errColours);
+  if (block !== undefined) return liveLeaving(block, terminal.errColours);
+  return output === 'json' ? jsonLeaving(write) : plainLeaving(write);
 }

@@ -91,9 +91,9 @@ async function viewFor({ terminal }: Host, { output }: Waiting): Promise<Progres
   const write = (text: string): void => {
     terminal.err(text);
   };
-  if (output === 'json') return jsonProgress(write);
   const block = await terminal.live();
-  return block === undefined ? plainProgress(write) : liveProgress(block, terminal.errColours);
+  if (block !== undefined) return liveProgress(block, terminal.errColours);
+  return output === 'json' ? jsonProgress(write) : plainProgress(write);
 }
 
 async function waitForOne(

@@ -42,9 +42,19 @@ export interface UpOptions extends LocalPorts {
   readonly wait: boolean;
   /** One line for people at each step; nothing when there is nothing to do. */
   readonly onProgress?: (line: string) => void;
+  /** With `wait`: how the nodes stand, whenever that was asked. */
+  readonly onNodes?: (nodes: readonly NodeStanding[]) => void;
+  /** With `wait`: how long for the nodes to be ready; without it `nodesTimeoutMs`. */
+  readonly timeoutMs?: number;
   readonly signal?: AbortSignal;
   /** Which installation's programs to start; without it the one this code belongs to. */
   readonly installation?: Installation;
+}
+
+export interface NodeStanding {
+  readonly name: string;
+  /** `starting`: the controller does not know it yet. */
+  readonly state: NodeState | 'starting';
 }
 
 /** `created`: it was not there; `started`: it was there and did not run; `unchanged`: it ran. */

@@ -89,7 +89,7 @@ export async function clusterUp(options: UpOptions): Promise<UpResult> {
 }
 
 async function up(work: Work): Promise<UpResult> {
-  const { place, options, say, signal, wanted } = work;
+  const { place, options, signal, wanted } = work;
   const known = await ensureRecord(work);
   const renewed = await ensureWiring(work, known);
   await ensureSupervisor(work, known);
@@ -100,7 +100,13 @@ async function up(work: Work): Promise<UpResult> {
     const record = await ensureJoined(work, known, client);
     const agents = partsOf(place, record, process.env).filter((part) => wanted.includes(part.id));
     for (const part of agents) await waitForPart(part, signal);
-    const states = options.wait ? await waitForNodes(client, agents, say, signal) : undefined;
+    const states = options.wait
+      ? await waitForNodes(client, agents, {
+          onNodes: options.onNodes ?? ((): void => undefined),
+          timeoutMs: options.timeoutMs,
+          signal,
+        })
+      : undefined;
     if (states !== undefined) for (const id of wanted) await rm(tokenFileOf(place, id), { force: true });
     return describe(work, record, entry, (id) => ({
       name: id,

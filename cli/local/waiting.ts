@@ -8,7 +8,7 @@ import { endOfLog } from './launch.ts';
 import { adminContextFile, logFileOf, type Part } from './parts.ts';
 import { isAlive, readPidRecord } from './pid-records.ts';
 import { controllerId, type Place } from './place.ts';
-import type { ContextEntry, ControlClient } from './ports.ts';
+import type { ContextEntry, ControlClient, NodeStanding } from './ports.ts';
 
 const pollMs = 50;
 const nodePollMs = 200;
@@ -91,29 +91,28 @@ function answers(host: string, port: number): Promise<true | undefined> {
 export async function waitForNodes(
   client: ControlClient,
   agents: readonly Part[],
-  say: (line: string) => void,
-  signal: AbortSignal,
+  given: {
+    readonly onNodes: (nodes: readonly NodeStanding[]) => void;
+    readonly timeoutMs: number | undefined;
+    readonly signal: AbortSignal;
+  },
 ): Promise<ReadonlyMap<string, NodeState>> {
+  const { onNodes, timeoutMs = nodesTimeoutMs, signal } = given;
   let seen: ReadonlyMap<string, NodeState> = new Map();
-  let said = '';
   const lagging = (): Part | undefined => agents.find((part) => seen.get(part.id) !== 'ready');
   const look = async (): Promise<ReadonlyMap<string, NodeState> | undefined> => {
     seen = (await readStates(client, signal)) ?? seen;
-    const late = agents.filter((part) => seen.get(part.id) !== 'ready').map((part) => part.id);
-    if (late.length === 0) return seen;
-    const line = `waiting until ${late.join(', ')} ${late.length === 1 ? 'is' : 'are'} ready`;
-    if (line !== said) say(line);
-    said = line;
-    return undefined;
+    onNodes(agents.map(({ id }) => ({ name: id, state: seen.get(id) ?? 'starting' })));
+    return lagging() === undefined ? seen : undefined;
   };
   try {
-    return await waitFor('all nodes to be ready', look, { signal, timeoutMs: nodesTimeoutMs, everyMs: nodePollMs });
+    return await waitFor('all nodes to be ready', look, { signal, timeoutMs, everyMs: nodePollMs });
   } catch (error) {
     const late = lagging();
     if (late === undefined || FrotaError.from(error).code !== 'deadline') throw error;
     const state = seen.get(late.id) ?? 'unknown to the controller';
     const end = await endOfLog(late.launch.logFile);
-    const message = `node ${late.id} is ${state} after ${nodesTimeoutMs / 1000} s; ${late.launch.logFile} ends with:\n${end}`;
+    const message = `node ${late.id} is ${state} after ${timeoutMs / 1000} s; ${late.launch.logFile} ends with:\n${end}`;
     throw new FrotaError('deadline', message, { cause: error });
   }
 }

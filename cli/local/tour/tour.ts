@@ -27,18 +27,20 @@ export async function runTour(): Promise<void> {
   const frota = (args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<string> =>
     runFrota(installation, args, { ...process.env, FROTA_CONTEXT: clusterName, ...env });
 
-  const up = JSON.parse(await frota(['cluster', 'up', clusterName, '--wait', '-o', 'json'])) as UpResult;
+  // What waits tells people of it, so the result is asked for in a second call, which has nothing left to do.
+  await frota(['cluster', 'up', clusterName, '--wait']);
+  const up = JSON.parse(await frota(['cluster', 'up', clusterName, '-o', 'json'])) as UpResult;
   const example = join(installation.root, 'examples/hello');
   const stampFile = join(placeOf(clusterName, process.env).stateFolder, 'tour-images.json');
   const madeAnew = await ensureImages({ registry: up.registry, example, stampFile, say });
-  const declared = (JSON.parse(await frota(['ls', stackName, '-o', 'json'])) as readonly ServiceView[]).map(
-    ({ name, replicas }) => `${stackName}/${name}=${String(replicas.desired)}`,
-  );
+  const declared = (JSON.parse(await frota(['ls', '-o', 'json'])) as readonly ServiceView[])
+    .filter(({ stack }) => stack === stackName)
+    .map(({ name, replicas }) => `${stackName}/${name}=${String(replicas.desired)}`);
   // What is declared stays as it is, scaled by hand or not; it is only waited for.
-  if (declared.length > 0 && !madeAnew) await frota(['scale', ...declared, '--wait', '-o', 'json']);
+  if (declared.length > 0 && !madeAnew) await frota(['scale', ...declared, '--wait']);
   else {
     const compose = join(example, 'compose.yaml');
-    await frota(['apply', '-f', compose, '--wait', '-o', 'json'], { FROTA_REGISTRY: up.registry });
+    await frota(['apply', '-f', compose, '--wait'], { FROTA_REGISTRY: up.registry });
   }
 
   const nodes = JSON.parse(await frota(['node', 'ls', '-o', 'json'])) as readonly NodeView[];

@@ -1,5 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { FrotaError } from '../../../proto/base/errors.ts';
+import { jsonCluster, liveCluster, plainCluster } from '../../../cli/render/cluster-progress.ts';
+import { coloursFor } from '../../../cli/render/colours.ts';
 import { aNode, aService, aTask } from './fake-control.ts';
 import { CommandLine } from './fake-host.ts';
 
@@ -409,5 +411,44 @@ describe('events and inspect', () => {
     expect(await line.run('inspect', 'n1', 'nope')).toBe(4);
     expect(line.json()).toEqual([{ kind: 'node', id: 'x' }]);
     expect(line.err).toContain('"nope"');
+  });
+});
+
+describe('the progress of cluster up', () => {
+  const colours = coloursFor(false, {});
+  const standing = (state: string) => [
+    { name: 'n1', state: 'ready' },
+    { name: 'n2', state },
+  ];
+
+  it('is a tree on a terminal: steps, then nodes', () => {
+    const shown: string[] = [];
+    const block = { write: (text: string) => void shown.push(text), finish: () => void shown.push('finished') };
+    const view = liveCluster(block, 'local', colours);
+    view.step('starting agents on n1, n2');
+    view.nodes(standing('starting'));
+    view.close();
+    expect(shown).toEqual([
+      'local\n└ starting agents on n1, n2',
+      'local\n├ starting agents on n1, n2\n├ n1 ready\n└ n2 starting',
+      'finished',
+    ]);
+  });
+
+  it('is a line for each change elsewhere, and an object for scripts', () => {
+    const told: string[] = [];
+    for (const view of [plainCluster((text) => told.push(text), colours), jsonCluster((text) => told.push(text))]) {
+      view.step('starting');
+      view.nodes(standing('starting'));
+      view.nodes(standing('starting'));
+      view.nodes(standing('ready'));
+    }
+    expect(told).toEqual([
+      'starting\n',
+      'waiting until n2 is ready\n',
+      '{"progress":{"step":"starting"}}\n',
+      '{"progress":{"nodes":[{"name":"n1","state":"ready"},{"name":"n2","state":"starting"}]}}\n',
+      '{"progress":{"nodes":[{"name":"n1","state":"ready"},{"name":"n2","state":"ready"}]}}\n',
+    ]);
   });
 });
