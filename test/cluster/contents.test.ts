@@ -1,5 +1,5 @@
-/** Configs, secrets and volumes on a real cluster: what containers find, what is on no disk, what stays. */
-import { readdir, readFile, rm, writeFile } from 'node:fs/promises';
+/** Configs, secrets and logins of registries on a real cluster: what containers find, what is on no disk, what is gone when nobody needs it. */
+import { readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import {
@@ -21,180 +21,158 @@ let cluster: TestCluster;
 let image = '';
 const stateFolder = '/var/lib/frota/clusters/test-contents';
 const runFolder = '/run/frota/test-contents';
-/** Not to be found anywhere but in memory. It stands in this file only, which no search below looks at. */
+const nodes = ['n1', 'n2'] as const;
+/** Not to be found anywhere but in memory. They stand in this file only, which no search below looks at. */
 const firstSecret = 'Xanthippe-sails-at-dawn-7c1f';
 const secondSecret = 'Xanthippe-stays-ashore-93ab';
+const keySecret = 'Callisto-holds-the-helm-55e0';
+const waited = ['--wait', '--timeout', '60s'] as const;
 
 beforeAll(async () => {
   cluster = await startTestCluster('contents', 2);
   image = await pushBusybox(cluster.registry);
+  cluster.environment['MAIL_KEY'] = keySecret;
+  await writeFile(join(cluster.folder, 'rules.txt'), 'no spam\n');
 });
 afterAll(() => stopTestCluster(cluster));
-
-/** Says what it finds, then stays. */
-const look = [
-  'cat /site.conf /run/secrets/token',
-  'stat -c "%a %u:%g" /run/secrets/token /site.conf',
-  'echo no > /run/secrets/token || echo refused',
-  'echo done',
-  'exec sleep 3600',
-].join('; ');
 
 const compose = (greeting: string): string => `
 name: mail
 services:
   app:
     image: ${image}
-    command: ["sh", "-c", ${JSON.stringify(look)}]
+    command: ["sleep", "3600"]
     stop_grace_period: 0s
-    configs: [{source: site, target: /site.conf}]
-    secrets: [{source: token, uid: "1000", gid: "1001", mode: 0440}]
-configs: {site: {content: "greeting=${greeting}\\n"}}
-secrets: {token: {file: token.txt}}
+    configs: [{source: site, target: /site.conf}, {source: rules, target: /etc/rules, uid: "7", gid: "8", mode: 0400}]
+    secrets: [{source: token, uid: "1000", gid: "1001", mode: 0440}, key]
+  beside: {image: "${image}", command: ["sleep", "3600"], stop_grace_period: 0s}
+configs: {site: {content: "greeting=${greeting}\\n"}, rules: {file: rules.txt}}
+secrets: {token: {file: token.txt}, key: {environment: MAIL_KEY}}
 `;
 
-const tasks = async (of: string) => cluster.tasks(of);
-const log = async (task: { id: string; node: string | null } | undefined): Promise<string> => {
-  const path = join(stateFolder, task?.node ?? '', 'containers', task?.id ?? '', 'log');
-  const lines = (await readFile(path, 'utf8')).trim().split('\n');
-  return lines.map((line) => line.split(' ').slice(3).join(' ')).join('\n');
-};
+async function applied(text: string): Promise<string> {
+  const result = await cluster.apply(text, ...waited);
+  expect(result.code, result.stderr).toBe(0);
+  return result.stdout;
+}
+/** What a shell in the task says, line by line. */
+async function inside(slot: string, script: string): Promise<readonly string[]> {
+  const result = await cluster.frota('exec', slot, 'sh', '-c', script);
+  expect(result.code, result.stderr).toBe(0);
+  return result.stdout.trim().split('\n');
+}
 const sourceOf = (secret: string) => writeFile(join(cluster.folder, 'token.txt'), `${secret}\n`);
 
-/** Files below the cluster's folders that hold the text, containers' own output apart: that is where the test prints it. */
-async function placesOf(text: string): Promise<readonly string[]> {
-  const found = await command('grep', ['-rlaF', text, stateFolder]);
-  return found.stdout.split('\n').filter((path) => path !== '' && !/\/containers\/[^/]+\/log$/.test(path));
+/** Files of the cluster that hold the text as it is or as another program would write it: store, journals, images, containers, logs. */
+async function placesOf(text: string, folder = stateFolder): Promise<readonly string[]> {
+  const bytes = Buffer.from(text);
+  // Base64 of whole groups of three bytes, whatever comes behind them.
+  const spellings = [text, bytes.toString('hex'), bytes.subarray(0, bytes.length - (bytes.length % 3)).toString('base64')]; // prettier-ignore
+  const found = await command('grep', ['-rlaF', ...spellings.flatMap((spelling) => ['-e', spelling]), folder]);
+  // 1: nothing; 2: a file went while it was read.
+  return found.stdout.split('\n').filter(Boolean);
+}
+/** The memory of a node that contents lie in, as a path prefix. */
+const memoryOf = (node: string): string => join(runFolder, node, 'contents');
+
+/** As a power cut of the process alone: its supervisor starts it again. */
+async function restartParts(...parts: readonly string[]): Promise<void> {
+  const before = await Promise.all(parts.map((part) => pidOfPart(cluster, part)));
+  for (const pid of before) killPid(pid);
+  await eventually(async () => {
+    for (const [at, part] of parts.entries()) expect(await pidOfPart(cluster, part)).not.toBe(before[at]);
+    expect((await cluster.nodes()).map(({ state }) => state)).toEqual(nodes.map(() => 'ready'));
+  }, 30_000);
 }
 
 describe('configs and secrets', () => {
-  it('are files of the container, with owner and mode, that it cannot change', async () => {
+  it('from files, text and environment are files of the container in memory, with owner and mode, that it cannot change', async () => {
     await sourceOf(firstSecret);
-    const applied = await cluster.apply(compose('ola'), '--wait', '--timeout', '60s');
-    expect(applied.code, applied.stderr).toBe(0);
-    const [task] = await tasks('mail/app');
-    await eventually(async () => {
-      expect(await log(task)).toContain('done');
-    });
-    const lines = (await log(task)).split('\n');
-    expect(lines.slice(0, 4)).toEqual(['greeting=ola', firstSecret, '440 1000:1001', '444 0:0']);
-    expect(lines.join('\n')).toContain('refused');
+    await applied(compose('ola'));
+    const paths = '/site.conf /etc/rules /run/secrets/token /run/secrets/key';
+    const lines = await inside(
+      'mail/app.1',
+      `cat ${paths}; echo; stat -c '%a %u:%g' ${paths}; stat -f -c %T ${paths}; echo no > /run/secrets/token || echo refused`,
+    );
+    expect(lines).toEqual([
+      ...['greeting=ola', 'no spam', firstSecret, keySecret],
+      ...['444 0:0', '400 7:8', '440 1000:1001', '444 0:0'],
+      ...['tmpfs', 'tmpfs', 'tmpfs', 'tmpfs'],
+      'refused',
+    ]);
   });
 
-  it('are nowhere on a disk, in no log, no answer', async () => {
-    expect(await placesOf('greeting=')).not.toEqual([]);
-    expect(await placesOf(firstSecret)).toEqual([]);
-    expect(await placesOf(Buffer.from(firstSecret).toString('base64').slice(0, 36))).toEqual([]);
-    for (const args of [['ps', '--all'], ['ls'], ['inspect', 'mail'], ['events']]) {
-      const { stdout, stderr } = await cluster.frota(...args, '-o', 'json');
-      expect(stdout + stderr).not.toContain(firstSecret);
+  it('are on no disk, in no log and no answer, and in the memory of no other node', async () => {
+    // The search finds what is there: a config is no secret.
+    expect(await placesOf('greeting=ola')).not.toEqual([]);
+    const [task] = await cluster.tasks('mail/app');
+    for (const secret of [firstSecret, keySecret]) {
+      expect(await placesOf(secret)).toEqual([]);
+      for (const args of [
+        ['ps', '--all'],
+        ['ls'],
+        ['inspect', 'mail', 'mail/app', task?.id ?? '', 'n1', 'n2'],
+        ['events'],
+        ['rollout', 'history', 'mail', '--revision', '1'],
+      ]) {
+        // prettier-ignore
+        const { code, stdout, stderr } = await cluster.frota(...args, '-o', 'json');
+        expect([code, stdout.length > 2], args.join(' ')).toEqual([0, true]);
+        expect(stdout + stderr).not.toContain(secret);
+      }
+      const inMemory = await placesOf(secret, runFolder);
+      expect(inMemory).not.toEqual([]);
+      expect(inMemory.filter((path) => !path.startsWith(memoryOf(task?.node ?? '')))).toEqual([]);
     }
-    const [task] = await tasks('mail/app');
-    const memory = join(runFolder, task?.node ?? '', 'contents');
-    expect(await must('findmnt', ['-no', 'FSTYPE', memory])).toBe('tmpfs\n');
-    const other = task?.node === 'n1' ? 'n2' : 'n1';
-    expect(await readdir(join(runFolder, other))).not.toContain('contents');
+    expect(await must('findmnt', ['-no', 'FSTYPE', memoryOf(task?.node ?? '')])).toBe('tmpfs\n');
   });
 
-  it('stay with their container when the agent dies, and replace the task when their content changes', async () => {
-    const [before] = await tasks('mail/app');
-    killPid(await pidOfPart(cluster, before?.node ?? ''));
-    await eventually(async () => {
-      expect((await cluster.nodes()).every(({ state }) => state === 'ready')).toBe(true);
-      await pidOfPart(cluster, before?.node ?? '');
-    });
-    expect((await cluster.apply(compose('ola'), '--wait')).stdout).toContain('nothing to change');
-    expect((await tasks('mail/app'))[0]?.id).toBe(before?.id);
+  it('stay with their container when the agent dies', async () => {
+    const [before] = await cluster.tasks('mail/app');
+    await restartParts(before?.node ?? '');
+    expect(await applied(compose('ola'))).toContain('nothing to change');
+    expect((await cluster.tasks('mail/app'))[0]?.id).toBe(before?.id);
+    expect(await inside('mail/app.1', 'cat /run/secrets/token')).toEqual([firstSecret]);
+  });
+
+  it('replace the task when their content changes, and no other; what was before is gone from the node', async () => {
+    const identity = async (service: string) =>
+      (await cluster.tasks(service)).map(({ id, startedAt }) => ({ id, startedAt }));
+    const [before, beside] = [await identity('mail/app'), await identity('mail/beside')];
     await sourceOf(secondSecret);
-    expect((await cluster.apply(compose('ola'), '--wait', '--timeout', '60s')).code).toBe(0);
-    const [after] = await tasks('mail/app');
-    expect(after?.id).not.toBe(before?.id);
-    await eventually(async () => {
-      expect(await log(after)).toContain(secondSecret);
-    });
+    await applied(compose('ola'));
+    expect(await identity('mail/app')).not.toEqual(before);
+    expect(await identity('mail/beside')).toEqual(beside);
+    expect(await inside('mail/app.1', 'cat /run/secrets/token')).toEqual([secondSecret]);
     expect(await placesOf(secondSecret)).toEqual([]);
-  });
-
-  it('are waited for while the controller is away, and go with their stack', async () => {
-    const controller = await pidOfPart(cluster, 'c1');
-    killPid(controller);
-    const again = await eventually(() => cluster.apply(compose('adeus'), '--wait', '--timeout', '60s'));
-    expect(again.code, again.stderr).toBe(0);
-    expect((await cluster.frota('rm', 'mail', '--wait')).code).toBe(0);
     await eventually(async () => {
-      for (const node of ['n1', 'n2']) expect(await readdir(join(runFolder, node))).not.toContain('contents');
+      expect(await placesOf(firstSecret, runFolder)).toEqual([]);
     });
   });
-});
 
-describe('a controller', () => {
-  it('does not start with another key than that of its secrets, and says where it looked', async () => {
+  it('have a controller not start with another key than theirs, nor without one, and say what to do', async () => {
     const keyPath = join(cluster.folder, 'other.key');
     await writeFile(keyPath, `${'0'.repeat(64)}\n`, { mode: 0o600 });
     const copy = join(cluster.folder, 'controller');
-    await sourceOf(firstSecret);
-    expect((await cluster.apply(compose('ola'), '--wait')).code).toBe(0);
     await must('cp', ['-a', join(stateFolder, 'controller'), copy]);
     const listen = ['--listen', '127.0.0.1:17400', '--join-listen', '127.0.0.1:17401', '--liveness-listen', '127.0.0.1:17402']; // prettier-ignore
-    const program = join(import.meta.dirname, '../../bin/frota');
-    const wrong = await command(program, ['controller', '--data', copy, ...listen, '--key-file', keyPath]);
-    expect(wrong.code).not.toBe(0);
-    expect(wrong.stderr).toContain(`${keyPath} is not the key that the store's secrets`);
+    const started = (...args: string[]) => command(frotaProgram, ['controller', '--data', copy, ...listen, ...args]);
+    const wrong = await started('--key-file', keyPath);
+    expect([wrong.code, wrong.stdout + wrong.stderr]).toEqual([1, expect.stringContaining(`${keyPath} is not the key that the store's secrets`)]); // prettier-ignore
     await rm(join(copy, 'secrets.key'));
-    const missing = await command(program, ['controller', '--data', copy, ...listen]);
-    expect(missing.code).not.toBe(0);
-    expect(missing.stderr).toContain(`put back ${join(copy, 'secrets.key')}`);
-    await cluster.frota('rm', 'mail', '--wait');
-  });
-});
-
-describe('a named volume', () => {
-  const volumes = (generation: number): string => `
-name: store
-services:
-  app:
-    image: ${image}
-    command: ["sh", "-c", "echo ${String(generation)} >> /data/log; cat /data/log; exec sleep 3600"]
-    stop_grace_period: 0s
-    volumes: ["data:/data", {type: tmpfs, target: /scratch}]
-    deploy: {placement: {constraints: ["node.hostname == n1"]}}
-volumes: {data: {}}
-`;
-
-  it('survives tasks, the agent and the stack, with its data', async () => {
-    expect((await cluster.apply(volumes(1), '--wait', '--timeout', '60s')).code).toBe(0);
-    expect((await cluster.apply(volumes(2), '--wait', '--timeout', '60s')).code).toBe(0);
-    killPid(await pidOfPart(cluster, 'n1'));
-    await eventually(() => pidOfPart(cluster, 'n1'));
-    expect((await cluster.frota('rm', 'store', '--wait')).code).toBe(0);
-    expect((await cluster.apply(volumes(3), '--wait', '--timeout', '60s')).code).toBe(0);
-    const [task] = await tasks('store/app');
-    await eventually(async () => {
-      expect(await log(task)).toBe('1\n2\n3');
-    });
-    expect(await readdir(join(stateFolder, 'n1', 'volumes'))).toContain('store_data');
-    expect((await cluster.frota('rm', 'store', '--wait')).code).toBe(0);
-    await eventually(async () => {
-      expect(await must('findmnt', ['-rno', 'TARGET'])).not.toContain(`${stateFolder}/n1`);
-    });
+    const missing = await started();
+    expect([missing.code, missing.stdout + missing.stderr]).toEqual([1, expect.stringContaining(`put back ${join(copy, 'secrets.key')}`)]); // prettier-ignore
   });
 
-  it('and a folder of the node that is not there is told with node, service and path', async () => {
-    const missing = `
-name: host
-services:
-  app:
-    image: ${image}
-    command: ["sleep", "3600"]
-    volumes: [{type: bind, source: /nowhere/at/all, target: /x}]
-`;
-    await cluster.apply(missing);
+  it('come from a controller that has just started, and leave every node with their stack', async () => {
+    killPid(await pidOfPart(cluster, 'c1'));
+    await eventually(() => applied(compose('adeus')), 30_000);
+    expect(await inside('mail/app.1', 'cat /site.conf /run/secrets/token')).toEqual(['greeting=adeus', secondSecret]);
+    expect((await cluster.frota('rm', 'mail', '--wait')).code).toBe(0);
     await eventually(async () => {
-      const all = await cluster.tasks('host/app', '--all');
-      const told = all.find(({ state }) => state === 'rejected');
-      expect(told?.reason).toMatch(/^node n[12], service host\/app, mount at \/x: \/nowhere\/at\/all does not exist on this node/); // prettier-ignore
+      for (const node of nodes) expect(await readdir(join(runFolder, node))).not.toContain('contents');
     });
-    expect((await cluster.frota('rm', 'host', '--wait')).code).toBe(0);
+    expect([...(await placesOf(secondSecret)), ...(await placesOf(secondSecret, runFolder))]).toEqual([]);
   });
 });
 
@@ -204,47 +182,77 @@ describe.each(['basic', 'bearer'] as const)('a private registry that wants %s', 
   beforeAll(async () => {
     const [address = ''] = cluster.registry.split(':');
     registry = await startPrivateRegistry({ kind, address, upstream: cluster.registry, username: 'ana', password });
+    // Each with a config of its own, so that something of it is pulled anew.
+    for (const name of ['one', 'two', 'three']) await pushBusybox(cluster.registry, `test/${kind}-${name}:1`, { labels: { name: `${kind}-${name}` } }); // prettier-ignore
   });
   afterAll(() => registry.stop());
 
-  const login = (secret: string, ...args: string[]) =>
+  const login = (secret: string) =>
     command(
       'sh',
-      ['-c', 'printf "%s\\n" "$SECRET" | "$0" "$@"', frotaProgram, 'registry', 'login', registry.host, '-u', 'ana', '--password-stdin', ...args], // prettier-ignore
+      ['-c', 'printf "%s\\n" "$SECRET" | "$0" "$@"', frotaProgram, 'registry', 'login', registry.host, '-u', 'ana', '--password-stdin'], // prettier-ignore
       { ...cluster.environment, SECRET: secret },
     );
-  const stack = (command: string): string => `
+  const logins = () => cluster.json('registry', 'ls');
+  const stack = (name: string): string => `
 name: private
 services:
-  app:
-    image: ${registry.host}/test/busybox:1
-    command: ${command}
-    stop_grace_period: 0s
+  app: {image: "${registry.host}/test/${kind}-${name}:1", command: ["sleep", "3600"], stop_grace_period: 0s}
 `;
+  /** Pulls that were served to the user since the last call; by nodes, for only they ask for blobs. */
+  let seen = 0;
+  const blobsServed = (): number => {
+    const served = registry.log.slice(seen).filter((line) => line.includes('/blobs/') && line.endsWith(' 200 ana'));
+    seen = registry.log.length;
+    return served.length;
+  };
+  const refused = async (name: string): Promise<void> => {
+    const { code, stderr } = await cluster.apply(stack(name));
+    expect([code, stderr]).toEqual([expect.any(Number), expect.stringContaining(`frota registry login ${registry.host}`)]); // prettier-ignore
+    expect(code).not.toBe(0);
+  };
 
-  it('is pulled from once the cluster is logged in, by apply and by the node, and again with a changed password', async () => {
-    const refused = await cluster.apply(stack('["sleep", "3600"]'));
-    expect(refused.code).not.toBe(0);
-    expect(refused.stderr).toMatch(/refuses the pull|gives no token/);
+  it('refuses the cluster before it has logged in, with the way to do it; a wrong password is not kept', async () => {
+    await refused('one');
     const wrong = await login('not the password');
-    expect([wrong.code, wrong.stderr]).toEqual([1, expect.stringContaining('"ana"')]);
+    expect(wrong.code).not.toBe(0);
+    expect(wrong.stderr).toMatch(/"ana"/);
+    expect(wrong.stdout + wrong.stderr).not.toContain('not the password');
+    expect(await logins()).toEqual([]);
+    await refused('one');
+  });
+
+  it('serves apply and nodes after it, also when controller and agents have started again and the password is another', async () => {
     const right = await login(password);
     expect(right.code, right.stderr).toBe(0);
-    expect(await cluster.json('registry', 'ls')).toEqual([{ registry: registry.host, username: 'ana' }]);
-    expect((await cluster.apply(stack('["sleep", "3600"]'), '--wait', '--timeout', '60s')).code).toBe(0);
+    expect(await logins()).toEqual([{ registry: registry.host, username: 'ana' }]);
+    await applied(stack('one'));
+    expect(blobsServed()).toBeGreaterThan(0);
+    // Agents forget what they were told; with the controller once is enough.
+    await restartParts(...(kind === 'basic' ? ['c1'] : []), ...nodes);
+    await applied(stack('two'));
+    expect(blobsServed()).toBeGreaterThan(0);
     registry.setPassword(changed);
     expect((await login(changed)).code).toBe(0);
-    // Another image by another name, so that it is pulled anew, by the same agents.
-    const again = stack('["sleep", "3601"]').replace('busybox:1', 'other:1');
-    await pushBusybox(cluster.registry, 'test/other:1', { environment: [`KIND=${kind}`] });
-    const applied = await cluster.apply(again, '--wait', '--timeout', '60s');
-    expect(applied.code, applied.stderr).toBe(0);
-    const pulls = registry.log.filter((line) => line.includes('/blobs/') && line.includes(' 200 ana'));
-    expect(pulls.length).toBeGreaterThan(0);
-    expect(await placesOf(password)).toEqual([]);
-    expect(await placesOf(changed)).toEqual([]);
-    expect((await cluster.frota('rm', 'private', '--wait')).code).toBe(0);
+    await applied(stack('three'));
+    expect(blobsServed()).toBeGreaterThan(0);
+  });
+
+  it('is asked as nobody after a logout, and its passwords were never written anywhere', async () => {
+    for (const secret of [password, changed]) {
+      for (const text of [secret, `ana:${secret}`]) {
+        expect([...(await placesOf(text)), ...(await placesOf(text, runFolder))]).toEqual([]);
+      }
+    }
+    for (const args of [['registry', 'ls'], ['events'], ['inspect', 'private', ...nodes]]) {
+      const { code, stdout } = await cluster.frota(...args, '-o', 'json');
+      expect(code).toBe(0);
+      expect(stdout).not.toMatch(/Ulysses/);
+    }
     expect((await cluster.frota('registry', 'logout', registry.host)).code).toBe(0);
-    expect(await cluster.json('registry', 'ls')).toEqual([]);
+    expect(await logins()).toEqual([]);
+    await refused('one');
+    expect((await cluster.tasks('private/app')).map(({ state }) => state)).toEqual(['running']);
+    expect((await cluster.frota('rm', 'private', '--wait')).code).toBe(0);
   });
 });
