@@ -113,6 +113,21 @@ module.exports = {
       to: { path: npm('etcd3') },
     },
     {
+      name: 'cockatiel-only-in-etcd',
+      comment:
+        'It comes with etcd3 and is set by the same adapter: elsewhere what is tried again is said in our own words.',
+      severity: 'error',
+      from: { path: production, pathNot: '^controller/store/etcd/' },
+      to: { path: npm('cockatiel') },
+    },
+    {
+      name: 'dns-packet-only-in-dns',
+      comment: 'One place reads and writes DNS messages: the name server of the agent.',
+      severity: 'error',
+      from: { path: production, pathNot: '^agent/dns/' },
+      to: { path: npm('dns-packet|@types/dns-packet') },
+    },
+    {
       name: 'processes-apart',
       comment:
         'Controller, agent and cli are three programs: they meet on the wire. So the agent never sees the store.',

@@ -69,14 +69,18 @@ export function replySources(listing: string): readonly string[] {
 export async function answers(address: string, signal: AbortSignal): Promise<boolean> {
   if (signal.aborted) throw new FrotaError('cancelled', `${address}: not asked, the network is being closed`);
   return new Promise((resolve) => {
-    const socket = connect({ host: address, port: closedPort, signal });
+    // Not handed to the socket: Node leaves its listener on the signal, and this signal lives as long as the agent.
+    const socket = connect({ host: address, port: closedPort });
     const settle = (answered: boolean): void => {
       clearTimeout(timer);
+      signal.removeEventListener('abort', onAbort);
       socket.destroy();
       resolve(answered);
     };
+    const onAbort = (): void => settle(false);
+    signal.addEventListener('abort', onAbort);
     const timer = setTimeout(() => settle(false), silenceMs);
     socket.once('connect', () => settle(true));
-    socket.once('error', (error: NodeJS.ErrnoException) => settle(error.code === 'ECONNREFUSED'));
+    socket.on('error', (error: NodeJS.ErrnoException) => settle(error.code === 'ECONNREFUSED'));
   });
 }

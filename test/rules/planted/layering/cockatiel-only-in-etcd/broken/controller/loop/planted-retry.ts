@@ -1,0 +1,3 @@
+import { noop } from 'cockatiel';
+
+export const planted = noop;

@@ -1,0 +1,3 @@
+import { once as noop } from 'node:events';
+
+export const planted = noop;

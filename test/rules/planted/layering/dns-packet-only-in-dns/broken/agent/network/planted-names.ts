@@ -1,0 +1,3 @@
+import { encode } from 'dns-packet';
+
+export const planted = encode;

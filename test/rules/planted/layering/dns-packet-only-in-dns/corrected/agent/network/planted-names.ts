@@ -1,0 +1,3 @@
+import { resolve4 as encode } from 'node:dns/promises';
+
+export const planted = encode;
