@@ -13,6 +13,7 @@ import { connect, createClient, parseAddress } from '../proto/rpc/client.ts';
 import type { Client, Connection } from '../proto/rpc/client.ts';
 import { dispatchService } from '../proto/rpc/service.ts';
 import { frotaVersion } from '../proto/base/version.ts';
+import type { ControllerPlace } from './drills/fault-rules.ts';
 import { detectCgroupLayout } from './host/cgroups.ts';
 import { readHostFacts } from './host/facts.ts';
 import type { Heartbeats } from './liveness/heartbeats.ts';
@@ -67,6 +68,7 @@ export class Link {
   #node: NodeHooks | undefined;
   #synced = false;
   #remoteAddress: () => string | undefined = () => undefined;
+  #controller: ControllerPlace | undefined;
 
   constructor(parts: LinkParts) {
     this.#parts = parts;
@@ -164,6 +166,11 @@ export class Link {
     return (await client.getRegistryCredential({ registry }, { deadlineMs: fetchDeadlineMs, signal })).credential;
   }
 
+  /** Where the controller was at the last welcome. */
+  controller(): ControllerPlace | undefined {
+    return this.#controller;
+  }
+
   close(): Promise<void> {
     return this.#session.close();
   }
@@ -197,6 +204,8 @@ export class Link {
   #onWelcome(welcome: Welcome): void {
     const { nodeId, nodeName, subnet, epoch, insecureRegistries } = welcome;
     const controller = this.#remoteAddress() ?? parseAddress(this.#credentials.controlAddresses[0] ?? '').host;
+    const { port } = parseAddress(this.#credentials.controlAddresses[0] ?? '');
+    this.#controller = { address: controller, ports: [port], livenessPort: welcome.livenessPort };
     this.#parts.heartbeats.setController({
       address: controller,
       port: welcome.livenessPort,

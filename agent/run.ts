@@ -7,6 +7,7 @@ import { FrotaError } from '../proto/base/errors.ts';
 import type { Logger } from '../proto/base/log.ts';
 import type { HeldUnit } from '../proto/codec/dispatch.ts';
 import { parseAddress } from '../proto/rpc/client.ts';
+import { NodeDrills } from './drills/node-drills.ts';
 import { createEnforcer, every } from './enforcer.ts';
 import type { Enforcer } from './enforcer.ts';
 import { NodeTasks } from './execute/node-tasks.ts';
@@ -54,11 +55,15 @@ export async function runAgent(options: AgentOptions, logger: Logger, signal: Ab
     logger,
   });
   const bootId = new Uint8Array(randomBytes(16));
-  const parts: LinkParts = { options, logger, signal, credentials, address, assignments, heartbeats, bootId };
   const links: Link[] = [];
+  const drills = openDrills(options, { address, livenessPort: heartbeats.port, logger, link: () => links[0] });
+  const parts: LinkParts = { options, logger, signal, credentials, address, assignments, heartbeats, bootId };
   try {
-    await runNode(parts, links, journal);
+    // First of all: what a drill has left standing would be in the way of everything else.
+    await drills.resume();
+    await runNode({ parts, links, journal, drills });
   } finally {
+    await drills.close();
     await Promise.all(links.map((link) => link.close()));
     await heartbeats.close();
   }
@@ -95,8 +100,29 @@ async function addressTowards(controlAddress: string): Promise<string> {
   }
 }
 
-/** `links` gets the session as soon as there is one; the caller closes it. */
-async function runNode(parts: LinkParts, links: Link[], journal: Journal): Promise<void> {
+interface NodeParts {
+  readonly parts: LinkParts;
+  /** Gets the session as soon as there is one; the caller closes it. */
+  readonly links: Link[];
+  readonly journal: Journal;
+  readonly drills: NodeDrills;
+}
+
+function openDrills(
+  { data, cgroupParent }: AgentOptions,
+  { link, logger, ...place }: { address: string; livenessPort: number; logger: Logger; link: () => Link | undefined },
+): NodeDrills {
+  return new NodeDrills({
+    folder: join(data, 'drills'),
+    // The same program as this one: bin/frota.
+    undoProgram: [process.execPath, process.argv[1] ?? '', 'drill-undo'],
+    probeWorkerUrl: new URL('./drills/probe-worker.js', import.meta.url),
+    grounds: { ...place, cgroupParent, controller: () => link()?.controller() },
+    logger,
+  });
+}
+
+async function runNode({ parts, links, journal, drills }: NodeParts): Promise<void> {
   const { assignments, logger, signal, heartbeats } = parts;
   let inForce: readonly HeldUnit[] = [];
   const connectOnce = (): Link => {
@@ -125,6 +151,7 @@ async function runNode(parts: LinkParts, links: Link[], journal: Journal): Promi
     // Only now: whatever leads to an endpoint from here is awaited above, because the controller stops tasks on this word.
     inForce = revisions;
     links[0]?.applied(inForce);
+    drills.serving(services);
     return true;
   }, logger);
   const ahead = new ImagesAhead(images, logger);
@@ -148,7 +175,7 @@ async function runNode(parts: LinkParts, links: Link[], journal: Journal): Promi
     await tasks.adopt(assignments.tasks());
     logger.info({ nodeId: self.nodeId, subnet: self.subnet, tasks: tasks.statuses().length }, 'node is up');
     const link = connectOnce();
-    const streams = new NodeStreams({ runtime, open: (aborted) => link.openStream(aborted), logger });
+    const streams = new NodeStreams({ runtime, drills, open: (aborted) => link.openStream(aborted), logger });
     await attachTasks(link, { tasks, enforcer, streams, ahead }, parts);
     await keepRight(parts, link, network).finally(() => streams.close());
     // Said first, so that the controller gives this node its grace while the agent is away.

@@ -2,7 +2,6 @@
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { customAlphabet } from 'nanoid';
-import pLimit from 'p-limit';
 import { describeError } from '../proto/base/errors.ts';
 import { monoMs, wallMs } from '../proto/base/clock.ts';
 import type { Clock } from '../proto/base/clock.ts';
@@ -11,12 +10,9 @@ import { frotaVersion } from '../proto/base/version.ts';
 import { reviseUnit } from '../proto/codec/assignment.ts';
 import { parseAddress } from '../proto/rpc/client.ts';
 import { createServer } from '../proto/rpc/server.ts';
-import type { RpcServer } from '../proto/rpc/server.ts';
-import { joinService } from '../proto/rpc/service.ts';
 import { advertisedHost } from './advertised-host.ts';
 import { createControl } from './api/control.ts';
 import type { Control } from './api/control.ts';
-import { joinNode } from './api/join.ts';
 import { createDispatch } from './dispatch/dispatch.ts';
 import type { Chronicle } from './events/chronicle.ts';
 import { createLivenessJudge } from './liveness/liveness-judge.ts';
@@ -40,9 +36,12 @@ import { loadOrCreateAuthority } from './security/authority.ts';
 import type { Authority } from './security/authority.ts';
 import { livenessKey } from './security/liveness-keys.ts';
 import type { Sealer } from './security/sealing.ts';
-import { deleteExpiredTokens, issueToken, redemption } from './security/tokens.ts';
+import { deleteExpiredTokens, issueToken } from './security/tokens.ts';
 import { addControl } from './serve-control.ts';
 import { addDispatch } from './serve-dispatch.ts';
+import { addJoin } from './serve-join.ts';
+import { startDrilling } from './start-drilling.ts';
+import type { DrillRuns } from './drilling/drill-runs.ts';
 import { takeLeadership } from './store/cluster-record.ts';
 import type { Leadership } from './store/cluster-record.ts';
 import { contentTransactions, readContent } from './store/contents.ts';
@@ -247,8 +246,10 @@ async function startServers(core: Core, stops: (() => Promise<void> | void)[]): 
   const joinServer = createServer({ tls: { ...tls, requireClientCertificate: false }, logger });
   const controlServer = createServer({ tls: { ...tls, requireClientCertificate: true }, logger });
   const addresses = addressesOf(options, advertised);
-  addJoin(joinServer, core, addresses);
-  addControl(controlServer, createControlService(core, addresses), {
+  const drills = await startDrilling({ ...core, broker, data: options.data, newId, clock });
+  stops.push(() => drills.close());
+  addJoin(joinServer, { ...core, controlAddress: addresses.control, newId, clock });
+  addControl(controlServer, createControlService(core, addresses, drills), {
     snapshot,
     onChange: (listener) => mirror.onChange(listener),
     broker,
@@ -278,42 +279,7 @@ function addressesOf({ listen, joinListen }: ControllerOptions, host: string): A
   return { control: withPort(parseAddress(listen).port), join: withPort(parseAddress(joinListen).port) };
 }
 
-function addJoin(server: RpcServer, core: Core, addresses: Addresses): void {
-  const { authority, mirror, judge, records, store } = core;
-  // One at a time: each sees the names and subnets that those before it took.
-  const serially = pLimit(1);
-  server.add(joinService, {
-    join: async ({ token, nodeName, certificateRequest }) =>
-      serially(async () => {
-        const nowMs = clock.now().wallMs;
-        // Looked at first: a stranger must not have the authority at work.
-        await redemption(store, token, nowMs);
-        // Signed before the token is used up: a request that is refused costs nothing.
-        const nodeId = newId();
-        const certificate = await authority.signNode(certificateRequest, nodeId, nowMs);
-        const node = await joinNode(
-          {
-            snapshot: () => mirror.snapshot(),
-            liveness: () => judge.states(),
-            admit: async (given, admitted, replaces) =>
-              records.admitNode(await redemption(store, given, nowMs), admitted, replaces),
-            newId: () => nodeId,
-            clock,
-          },
-          token,
-          nodeName,
-        );
-        return {
-          nodeId: node.id,
-          certificate,
-          caCertificate: authority.certificate,
-          controlAddress: addresses.control,
-        };
-      }),
-  });
-}
-
-function createControlService(core: Core, addresses: Addresses): Control {
+function createControlService(core: Core, addresses: Addresses, drills: DrillRuns): Control {
   const { mirror, judge, loop, authority, store, leadership, records, sealer, chronicle } = core;
   return createControl({
     snapshot: () => mirror.snapshot(),
@@ -341,6 +307,9 @@ function createControlService(core: Core, addresses: Addresses): Control {
     readEvents: () => chronicle.read(),
     onEvents: (listener) => chronicle.onAppend(listener),
     nowMs: () => clock.now().wallMs,
+    drills,
+    planFor: (liveness) => plan(mirror.snapshot(), { now: clock.now(), newId, liveness, hash: sha256 }),
+    draw: Math.random,
     joinAddress: addresses.join,
     version: frotaVersion,
     clusterId: leadership.cluster.id,

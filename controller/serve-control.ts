@@ -43,6 +43,10 @@ export function addControl(server: RpcServer, control: Control, streams: StreamP
     createJoinToken: forAdmin(control.createJoinToken),
     listEvents: (request, context) => control.listEvents(request, caller(context)),
     inspect: forAdmin(control.inspect),
+    runDrill: (request, context) => control.runDrill(request, caller(context)),
+    followDrill: (request, context) => control.followDrill(request, caller(context)),
+    listDrills: forAdmin(control.listDrills),
+    stopDrill: async (request, context) => control.stopDrill(request, caller(context)),
     logs: (request, context) => {
       caller(context);
       return readLogs(streams, request, context.signal);

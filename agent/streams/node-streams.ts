@@ -6,6 +6,7 @@ import type { Logger } from '../../proto/base/log.ts';
 import { pause } from '../../proto/base/pause.ts';
 import type { OpenStream, StreamDown, StreamRequest, StreamUp } from '../../proto/codec/streams.ts';
 import type { ExecStart } from '../../proto/domain/exec.ts';
+import type { Drills } from '../drills/ports.ts';
 import type { Exec, Runtime } from '../runtime/runtime.ts';
 
 /** The agent's end of one stream. */
@@ -18,6 +19,7 @@ export interface UpStream extends AsyncIterable<StreamDown> {
 
 export interface StreamPorts {
   readonly runtime: Pick<Runtime, 'exec' | 'logs'>;
+  readonly drills: Drills;
   /** @throws FrotaError `unavailable` without a controller. */
   readonly open: (signal: AbortSignal) => UpStream;
   readonly logger: Logger;
@@ -84,7 +86,7 @@ export class NodeStreams {
   }
 
   async #work(stream: UpStream, request: StreamRequest, inputs: Inputs, signal: AbortSignal): Promise<void> {
-    const { runtime } = this.#ports;
+    const { runtime, drills } = this.#ports;
     if (this.#running.size > maxStreams) {
       throw new FrotaError('exhausted', `this node has ${String(maxStreams)} streams open already`);
     }
@@ -102,7 +104,10 @@ export class NodeStreams {
         } finally {
           await exec.kill();
         }
+        return;
       }
+      case 'drill':
+        await stream.write({ kind: 'drill', answer: await drills.take(request.order) });
     }
   }
 }

@@ -6,6 +6,7 @@ import { controlService } from '../../proto/rpc/service.ts';
 import type { ListEventsReply, ListEventsRequest } from '../../proto/codec/events.ts';
 import type { ClusterEvent } from '../../proto/domain/event.ts';
 import type { ClusterContext } from '../contexts/contexts-file.ts';
+import { drillCalls } from './connect-drills.ts';
 import type { Control } from './control.ts';
 
 /** A controller answers these from memory or after one write. */
@@ -59,6 +60,7 @@ export function connectControl({ addresses, ca, certificate, key }: ClusterConte
     ...rolloutCalls(client, ask),
     ...registryCalls(client, ask),
     ...streamCalls(client, connected),
+    ...drillCalls(client, ask, connected),
     createJoinToken: (ttlSeconds, signal) =>
       ask((options) => client.createJoinToken({ ttlSeconds }, { ...options, signal })),
     version: (signal) => ask((options) => client.getVersion({}, { ...options, signal })),

@@ -10,6 +10,8 @@ import type {
   StackProgress,
 } from '../../proto/codec/control.ts';
 import type { RegistryLoginRequest } from '../../proto/codec/registry.ts';
+import type { DrillProgress, RunDrillRequest } from '../../proto/codec/drills.ts';
+import type { Drill } from '../../proto/domain/drill.ts';
 import type { Content } from '../../proto/domain/content.ts';
 import type { RegistryView } from '../../proto/domain/registry.ts';
 import type { Inspected, ListEventsRequest } from '../../proto/codec/events.ts';
@@ -57,6 +59,12 @@ export interface Control {
   registryLogin(request: RegistryLoginRequest, signal: AbortSignal): Promise<string>;
   registryLogout(registry: string, signal: AbortSignal): Promise<string>;
   listRegistries(signal: AbortSignal): Promise<readonly RegistryView[]>;
+  /** How the drill goes, until it has ended, a controller that is killed on the way included; who leaves before ends it. */
+  runDrill(request: RunDrillRequest, signal: AbortSignal): AsyncIterable<DrillProgress>;
+  /** Newest first; or the one of that id. */
+  listDrills(id: string | undefined, signal: AbortSignal): Promise<readonly Drill[]>;
+  /** Answers once it has ended. */
+  stopDrill(id: string, signal: AbortSignal): Promise<Drill>;
   createJoinToken(ttlSeconds: number, signal: AbortSignal): Promise<JoinToken>;
   version(signal: AbortSignal): Promise<GetVersionReply>;
   close(): void;

@@ -11,6 +11,12 @@ export const exitStatus = {
   notFound: 4,
   /** The controller, or what it needs (a registry), can't be reached; or it does not know this person. */
   unreachable: 5,
+  /** A drill was carried through, and something was not as it should be. */
+  drillFailed: 6,
+  /** A drill was stopped, or could not be carried through. */
+  drillAborted: 7,
+  /** A drill was not begun. */
+  drillRefused: 8,
   /** Ctrl-C: 128 and the number of SIGINT, as shells have it. */
   interrupted: 130,
 } as const;

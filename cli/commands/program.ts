@@ -6,6 +6,10 @@ import { registerClusterToken } from './cluster-token.ts';
 import { registerClusterUp } from './cluster-up.ts';
 import { registerContextLs } from './context-ls.ts';
 import { registerContextUse } from './context-use.ts';
+import { registerDrillLs } from './drill-ls.ts';
+import { registerDrillRun } from './drill-run.ts';
+import { registerDrillShow } from './drill-show.ts';
+import { registerDrillStop } from './drill-stop.ts';
 import { registerEvents } from './events.ts';
 import { ExitWith, registerExec, separateCommand } from './exec.ts';
 import { exitStatus, exitStatusOf } from './exit-status.ts';
@@ -38,6 +42,9 @@ Exit status:
   3  accepted, but not as declared within --timeout, or with no hope of it
   4  what was named does not exist
   5  the controller, or a registry it asked, can't be reached
+  6  a drill failed: something was not as --slo says
+  7  a drill was aborted
+  8  a drill was refused: nothing was hurt
   130  interrupted
 `;
 
@@ -87,6 +94,14 @@ export function createProgram(host: Host): Command {
   registerRegistryLogin(registry, host);
   registerRegistryLogout(registry, host);
   registerRegistryLs(registry, host);
+  const drill = group(program, 'drill', 'faults on purpose, and what came of them', [
+    'drill run node-loss --service web',
+    'drill ls',
+  ]);
+  registerDrillRun(drill, host);
+  registerDrillLs(drill, host);
+  registerDrillShow(drill, host);
+  registerDrillStop(drill, host);
   const cluster = group(program, 'cluster', 'local clusters, and joining others', ['cluster up', 'cluster down']);
   registerClusterUp(cluster, host);
   registerClusterDown(cluster, host);

@@ -1,6 +1,12 @@
 /** The Control service's calls: who may call, names as people write them, then the use-case, then the rows people see. */
 import { FrotaError } from '../../proto/base/errors.ts';
 import type { NodeLiveness } from '../../proto/domain/node.ts';
+import type {
+  FollowDrillRequest,
+  ListDrillsRequest,
+  RunDrillRequest,
+  StopDrillRequest,
+} from '../../proto/codec/drills.ts';
 import type { UpdateNodeReply, UpdateNodeRequest } from '../../proto/codec/control-nodes.ts';
 import type { InspectReply, InspectRequest, ListEventsRequest } from '../../proto/codec/events.ts';
 import type * as wire from '../../proto/codec/control.ts';
@@ -9,6 +15,8 @@ import { resolveService, resolveTarget } from '../plan/resolve-service.ts';
 import type { Snapshot } from '../plan/snapshot.ts';
 import { nodeViews, serviceViews, taskViews } from '../plan/views.ts';
 import type { ViewInput } from '../plan/views.ts';
+import { followDrill, listDrills, runDrill, stopDrill } from './drills.ts';
+import type { DrillPorts } from './drills.ts';
 import { listEvents } from './events.ts';
 import type { EventPorts } from './events.ts';
 import { inspect } from './inspect.ts';
@@ -22,7 +30,7 @@ import { restartServices, stackHistory, undoStack } from './rollouts.ts';
 import { removeStack, scaleServices } from './stacks.ts';
 import type { StackPorts } from './stacks.ts';
 
-export interface ControlPorts extends StackPorts, NodePorts, EventPorts, RegistryPorts {
+export interface ControlPorts extends StackPorts, NodePorts, EventPorts, RegistryPorts, DrillPorts {
   readonly liveness: () => ReadonlyMap<string, NodeLiveness>;
   /** By task id; of the last pass of the control loop. */
   readonly reasons: () => ReadonlyMap<string, string>;
@@ -94,6 +102,10 @@ export function createControl(ports: ControlPorts) {
       watchStack({ viewInput, onChange: ports.onChange, nowMs: ports.nowMs }, stack, caller.signal),
     ...rolloutUseCases(ports, viewInput),
     ...registryUseCases(ports),
+    runDrill: (request: RunDrillRequest, caller: Caller) => runDrill(ports, request, caller),
+    followDrill: (request: FollowDrillRequest, caller: Caller) => followDrill(ports, request, caller),
+    listDrills: (request: ListDrillsRequest) => listDrills(ports, request),
+    stopDrill: ({ id }: StopDrillRequest, caller: Caller) => stopDrill(ports, id, caller.name),
     createJoinToken: async ({ ttlSeconds }: wire.CreateJoinTokenRequest): Promise<wire.CreateJoinTokenReply> => {
       const ttlMs = ttlSeconds === 0 ? undefined : ttlSeconds * 1000;
       return { ...(await ports.createToken(ttlMs)), joinAddress: ports.joinAddress };

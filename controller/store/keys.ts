@@ -10,6 +10,9 @@ export const nodeKey = (id: string): string => `nodes/${id}`;
 export const factsKey = (nodeId: string): string => `facts/${nodeId}`;
 /** The history's; read and written by `controller/events` alone, and no part of the snapshot. */
 export const eventPrefix = 'events/';
+/** Drills; written by `controller/drilling` alone, and no part of the snapshot. */
+export const drillPrefix = 'drills/';
+export const drillKey = (id: string): string => `${drillPrefix}${id}`;
 /** Accepted versions of stacks; no part of the snapshot. */
 const historyPrefix = 'history/';
 export const historyPrefixOf = (stack: string): string => `${historyPrefix}${stack}/`;

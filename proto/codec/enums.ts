@@ -2,6 +2,7 @@
 import { FrotaError } from '../base/errors.ts';
 import type { Availability, NodeState } from '../domain/node.ts';
 import type { AssignedTask } from '../domain/assignment.ts';
+import type { DrillKind, ProbeKind } from '../domain/drill.ts';
 import type { FileMount } from '../domain/mount.ts';
 import type { Constraint } from '../domain/placement.ts';
 import type { Protocol, RestartPolicy, ServiceSpec } from '../domain/service.ts';
@@ -145,4 +146,18 @@ export const rolloutStateEnum = enumConverter<RolloutState, frota.v1.RolloutStat
   'rolling-back': wire.RolloutState.ROLLOUT_STATE_ROLLING_BACK,
   'rolled-back': wire.RolloutState.ROLLOUT_STATE_ROLLED_BACK,
   'rollback-paused': wire.RolloutState.ROLLOUT_STATE_ROLLBACK_PAUSED,
+});
+
+export const drillKindEnum = enumConverter<DrillKind, frota.v1.DrillKind>()({
+  'node-loss': wire.DrillKind.DRILL_KIND_NODE_LOSS,
+  'node-freeze': wire.DrillKind.DRILL_KIND_NODE_FREEZE,
+  'agent-kill': wire.DrillKind.DRILL_KIND_AGENT_KILL,
+  'container-kill': wire.DrillKind.DRILL_KIND_CONTAINER_KILL,
+  'controller-kill': wire.DrillKind.DRILL_KIND_CONTROLLER_KILL,
+  partition: wire.DrillKind.DRILL_KIND_PARTITION,
+});
+
+export const probeKindEnum = enumConverter<ProbeKind, frota.v1.ProbeKind>()({
+  http: wire.ProbeKind.PROBE_KIND_HTTP,
+  tcp: wire.ProbeKind.PROBE_KIND_TCP,
 });

@@ -2,14 +2,17 @@
 import { unreachable } from '../base/assert.ts';
 import { errorCodes, FrotaError } from '../base/errors.ts';
 import type { ErrorCode } from '../base/errors.ts';
+import type { DrillAnswer, DrillOrder } from '../domain/drill-orders.ts';
 import type { ExecInput, ExecOutput, ExecStart } from '../domain/exec.ts';
 import type { LogLine, LogQuery } from '../domain/logs.ts';
+import { drillAnswerFromWire, drillAnswerToWire, drillOrderFromWire, drillOrderToWire } from './drill-orders.ts';
 import * as w from './wire.ts';
 import type { Codec, Received, Sent } from './wire.ts';
 
 export type StreamRequest =
   | { readonly kind: 'logs'; readonly taskId: string; readonly query: LogQuery }
-  | { readonly kind: 'exec'; readonly start: ExecStart };
+  | { readonly kind: 'exec'; readonly start: ExecStart }
+  | { readonly kind: 'drill'; readonly order: DrillOrder };
 
 /** Controller → agent, on the session: answer this on a stream of its own, begun with the id. */
 export interface OpenStream {
@@ -22,6 +25,7 @@ export type StreamUp =
   | { readonly kind: 'begin'; readonly streamId: string }
   | { readonly kind: 'logs'; readonly lines: readonly LogLine[] }
   | { readonly kind: 'output'; readonly output: ExecOutput }
+  | { readonly kind: 'drill'; readonly answer: DrillAnswer }
   | { readonly kind: 'failure'; readonly code: ErrorCode; readonly message: string };
 /** Controller → agent. Its end ends the work. */
 export interface StreamDown {
@@ -157,11 +161,14 @@ function outputFromWire(wire: Received<'ExecOutput'>): ExecOutput {
 }
 
 export function openStreamToWire({ streamId, request }: OpenStream): Sent<'OpenStream'> {
+  const none = { streamId, logs: null, exec: null, drill: null };
   switch (request.kind) {
     case 'logs':
-      return { streamId, logs: logRequestToWire(request.taskId, request.query), exec: null };
+      return { ...none, logs: logRequestToWire(request.taskId, request.query) };
     case 'exec':
-      return { streamId, logs: null, exec: startToWire(request.start) };
+      return { ...none, exec: startToWire(request.start) };
+    case 'drill':
+      return { ...none, drill: drillOrderToWire(request.order) };
     default:
       return unreachable(request);
   }
@@ -169,7 +176,7 @@ export function openStreamToWire({ streamId, request }: OpenStream): Sent<'OpenS
 
 export function openStreamFromWire(wire: Received<'OpenStream'>): OpenStream {
   const streamId = w.name(wire.streamId, 'OpenStream.stream_id');
-  const { logs, exec } = wire as { [K in 'logs' | 'exec']: (typeof wire)[K] | null };
+  const { logs, exec, drill } = wire as { [K in 'logs' | 'exec' | 'drill']: (typeof wire)[K] | null };
   if (logs !== null) {
     const taskId = w.name(logs.taskId, 'LogRequest.task_id');
     const query = logQueryFromWire(logs);
@@ -178,11 +185,14 @@ export function openStreamFromWire(wire: Received<'OpenStream'>): OpenStream {
   if (exec !== null) {
     return { kind: 'open', streamId, request: { kind: 'exec', start: startFromWire(exec) } };
   }
+  if (drill !== null) {
+    return { kind: 'open', streamId, request: { kind: 'drill', order: drillOrderFromWire(drill) } };
+  }
   throw new FrotaError('corrupt', 'OpenStream.message is missing or of a later version');
 }
 
 function streamUpToWire(message: StreamUp): Sent<'StreamUp'> {
-  const none = { streamId: null, logs: null, output: null, failure: null };
+  const none = { streamId: null, logs: null, output: null, drill: null, failure: null };
   switch (message.kind) {
     case 'begin':
       return { ...none, streamId: message.streamId };
@@ -190,6 +200,8 @@ function streamUpToWire(message: StreamUp): Sent<'StreamUp'> {
       return { ...none, logs: { lines: message.lines.map(lineToWire) } };
     case 'output':
       return { ...none, output: outputToWire(message.output) };
+    case 'drill':
+      return { ...none, drill: drillAnswerToWire(message.answer) };
     case 'failure':
       return { ...none, failure: { code: message.code, text: message.message } };
     default:
@@ -198,14 +210,15 @@ function streamUpToWire(message: StreamUp): Sent<'StreamUp'> {
 }
 
 function streamUpFromWire(wire: Received<'StreamUp'>): StreamUp {
-  const { streamId, logs, output, failure } = wire as {
-    [K in 'streamId' | 'logs' | 'output' | 'failure']: (typeof wire)[K] | null;
+  const { streamId, logs, output, drill, failure } = wire as {
+    [K in 'streamId' | 'logs' | 'output' | 'drill' | 'failure']: (typeof wire)[K] | null;
   };
   if (streamId !== null) return { kind: 'begin', streamId };
   if (logs !== null) {
     return { kind: 'logs', lines: logs.lines.map((line) => lineFromWire(line)) };
   }
   if (output !== null) return { kind: 'output', output: outputFromWire(output) };
+  if (drill !== null) return { kind: 'drill', answer: drillAnswerFromWire(drill) };
   if (failure !== null) {
     const code = errorCodes.find((known) => known === failure.code) ?? 'unavailable';
     return { kind: 'failure', code, message: failure.text };

@@ -254,7 +254,7 @@ export type UndoStep =
   | { readonly kind: 'delete-table'; readonly table: string }
   | { readonly kind: 'thaw'; readonly cgroups: readonly string[] }
   | { readonly kind: 'continue'; readonly pid: number; readonly startTicks: number }
-  /** It is started unless a process with these arguments runs by then. */
+  /** It is started, in the control group of who gave the order, unless a process with these arguments runs by then. */
   | { readonly kind: 'run-again'; readonly program: readonly string[]; readonly cwd: string };
 
 /** Written beside the order once all steps are done. */

@@ -5,6 +5,7 @@
 import * as nodes from '../codec/control-nodes.ts';
 import * as control from '../codec/control.ts';
 import * as dispatch from '../codec/dispatch.ts';
+import * as drills from '../codec/drills.ts';
 import * as rollouts from '../codec/rollouts.ts';
 import * as events from '../codec/events.ts';
 import * as streams from '../codec/streams.ts';
@@ -95,6 +96,10 @@ export const controlService = serviceOf(frota.v1.Control.prototype, {
   inspect: { request: events.inspectRequest, reply: events.inspectReply },
   logs: { request: streams.logsQuery, reply: streams.logsReply },
   exec: { request: streams.execUp, reply: streams.execOutput },
+  runDrill: { request: drills.runDrillRequest, reply: drills.drillProgress },
+  followDrill: { request: drills.followDrillRequest, reply: drills.drillProgress },
+  listDrills: { request: drills.listDrillsRequest, reply: drills.listDrillsReply },
+  stopDrill: { request: drills.stopDrillRequest, reply: drills.stopDrillReply },
 });
 
 /** A new machine → controller, on the join port. */

@@ -10,6 +10,8 @@ import type {
 import { FrotaError } from '../../../proto/base/errors.ts';
 import type { RegistryLoginRequest } from '../../../proto/codec/registry.ts';
 import type { RegistryView } from '../../../proto/domain/registry.ts';
+import type { DrillProgress, RunDrillRequest } from '../../../proto/codec/drills.ts';
+import type { Drill } from '../../../proto/domain/drill.ts';
 import type { Content } from '../../../proto/domain/content.ts';
 import type { UpdateNodeRequest } from '../../../proto/codec/control-nodes.ts';
 import type { StackSpec } from '../../../proto/domain/service.ts';
@@ -97,6 +99,11 @@ export class FakeControl implements Control {
   logReplies: readonly LogsReply[] = [];
   readonly inputs: ExecInput[] = [];
   outputs: readonly ExecOutput[] = [];
+  drills: readonly Drill[] = [];
+  drillSteps: readonly (DrillProgress | FrotaError | 'until stopped')[] = [];
+  /** Of a stream that was opened again. */
+  followSteps: readonly DrillProgress[] = [];
+  #stopped: () => void = () => undefined;
   failure: FrotaError | undefined;
   /** Each watch takes the next list; the last one is used again. */
   watches: WatchStep[][] = [[progress()]];
@@ -191,6 +198,36 @@ export class FakeControl implements Control {
     return this.#answer({ rolloutRestart: targets }, this.restarted);
   }
 
+  async *runDrill(request: RunDrillRequest, signal: AbortSignal): AsyncGenerator<DrillProgress> {
+    this.calls.push({ runDrill: request });
+    if (this.failure !== undefined) throw this.failure;
+    for (const step of this.drillSteps) {
+      if (step === 'until stopped') await this.#untilStopped(signal);
+      else if (step instanceof FrotaError) throw step;
+      else yield step;
+    }
+  }
+
+  async *followDrill(id: string): AsyncGenerator<DrillProgress> {
+    this.calls.push({ followDrill: id });
+    await Promise.resolve();
+    yield* this.followSteps;
+  }
+
+  listDrills(id: string | undefined): Promise<readonly Drill[]> {
+    return this.#answer(
+      { listDrills: id },
+      id === undefined ? this.drills : this.drills.filter((each) => each.id === id),
+    );
+  }
+
+  stopDrill(id: string): Promise<Drill> {
+    this.#stopped();
+    const drill = this.drills.find((each) => each.id === id);
+    if (drill === undefined) return Promise.reject(new FrotaError('not-found', `there is no drill "${id}"`));
+    return this.#answer({ stopDrill: id }, drill);
+  }
+
   createJoinToken(ttlSeconds: number): Promise<JoinToken> {
     const token = { token: 'T.secret', joinAddress: '10.200.0.2:7401', expiresAtMs: 1_800_000_000_000 };
     return this.#answer({ createJoinToken: ttlSeconds }, token);
@@ -216,6 +253,13 @@ export class FakeControl implements Control {
 
   close(): void {
     this.open -= 1;
+  }
+
+  #untilStopped(signal: AbortSignal): Promise<void> {
+    return new Promise((resolve) => {
+      this.#stopped = resolve;
+      signal.addEventListener('abort', () => resolve(), { once: true });
+    });
   }
 
   #answer<T>(call: unknown, reply: T): Promise<T> {

@@ -51,6 +51,10 @@ export async function serveControl(control: FakeControl): Promise<RealServer> {
         return;
       }
     },
+    runDrill: (request, { signal }) => control.runDrill(request, signal),
+    followDrill: ({ id }) => control.followDrill(id),
+    listDrills: async ({ id }) => ({ drills: await control.listDrills(id) }),
+    stopDrill: async ({ id }) => ({ drill: await control.stopDrill(id) }),
     getVersion: () => control.version(),
   };
   server.add(controlService, handlers);

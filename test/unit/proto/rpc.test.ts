@@ -53,6 +53,10 @@ const controlHandlers: Handlers<typeof controlService> = {
   inspect: async () => notHere(),
   logs: () => notHere(),
   exec: () => notHere(),
+  runDrill: () => notHere(),
+  followDrill: () => notHere(),
+  listDrills: async () => notHere(),
+  stopDrill: async () => notHere(),
   getVersion: async () => ({ version: '1.2.3', clusterId: 'c1' }),
 };
 
