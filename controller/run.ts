@@ -265,10 +265,7 @@ async function startServers(core: Core, stops: (() => Promise<void> | void)[]): 
     spareImages,
     clock,
   });
-  stops.push(
-    () => joinServer.close(),
-    () => controlServer.close(),
-  );
+  stops.push(() => Promise.all([joinServer.close(), controlServer.close()]).then(() => undefined));
   await joinServer.listen(options.joinListen);
   await controlServer.listen(options.listen);
   return addresses;

@@ -94,14 +94,7 @@ export function createProgram(host: Host): Command {
   registerRegistryLogin(registry, host);
   registerRegistryLogout(registry, host);
   registerRegistryLs(registry, host);
-  const drill = group(program, 'drill', 'faults on purpose, and what came of them', [
-    'drill run node-loss --service web',
-    'drill ls',
-  ]);
-  registerDrillRun(drill, host);
-  registerDrillLs(drill, host);
-  registerDrillShow(drill, host);
-  registerDrillStop(drill, host);
+  registerDrills(program, host);
   const cluster = group(program, 'cluster', 'local clusters, and joining others', ['cluster up', 'cluster down']);
   registerClusterUp(cluster, host);
   registerClusterDown(cluster, host);
@@ -121,6 +114,17 @@ export function createProgram(host: Host): Command {
     });
   }
   return program;
+}
+
+function registerDrills(program: Command, host: Host): void {
+  const drill = group(program, 'drill', 'faults on purpose, and what came of them', [
+    'drill run node-loss --service web',
+    'drill ls',
+  ]);
+  registerDrillRun(drill, host);
+  registerDrillLs(drill, host);
+  registerDrillShow(drill, host);
+  registerDrillStop(drill, host);
 }
 
 const group = (program: Command, name: string, description: string, lines: readonly string[]): Command =>
