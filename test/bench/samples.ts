@@ -1,4 +1,6 @@
 /** What every benchmark does with its samples. */
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 
 /** One line: median, minimum, maximum, in milliseconds. */
 export function report(what: string, samples: readonly number[], digits = 0): void {
@@ -8,4 +10,26 @@ export function report(what: string, samples: readonly number[], digits = 0): vo
   process.stdout.write(
     `${what}: median ${at(0.5)} ms, minimum ${at(0)}, maximum ${at(1)} (${String(samples.length)} rounds)\n`,
   );
+}
+
+/** Each of `rounds` runs, in wall and CPU time of this process, ms, and what the last one gave. */
+export function timed<T>(rounds: number, run: () => T) {
+  const wallMs: number[] = [];
+  const cpuMs: number[] = [];
+  for (;;) {
+    const cpuBefore = process.cpuUsage();
+    const startedAt = performance.now();
+    const last = run();
+    wallMs.push(performance.now() - startedAt);
+    const { user, system } = process.cpuUsage(cpuBefore);
+    cpuMs.push((user + system) / 1_000);
+    if (wallMs.length >= rounds) return { wallMs, cpuMs, last };
+  }
+}
+
+/** What is in use after a full collection. */
+export function heapMiB(): number {
+  setFlagsFromString('--expose-gc');
+  (runInNewContext('gc') as () => void)();
+  return process.memoryUsage().heapUsed / 1024 ** 2;
 }
