@@ -4,7 +4,9 @@ import type { TaskTemplate } from '../../proto/domain/service.ts';
 import { openRooms, reserve } from '../schedule/rooms.ts';
 import type { Room } from '../schedule/rooms.ts';
 import { openPlacing, place, placeOn } from '../schedule/place.ts';
-import type { Placing } from '../schedule/place.ts';
+import type { PlacementRequest, Placing } from '../schedule/place.ts';
+import { openRoomIndex } from '../schedule/room-index.ts';
+import type { RoomIndex } from '../schedule/room-index.ts';
 import { nodesToAvoid } from '../schedule/scores/rejections.ts';
 import type { Rejection } from '../schedule/scores/rejections.ts';
 import { isLive, isWanted, stateOf, tasksOf } from './draft.ts';
@@ -21,13 +23,21 @@ interface Batch {
   readonly oldestMs: number;
 }
 
+/** What is left on each node, for all batches of a pass. */
+interface Nodes {
+  readonly rooms: ReadonlyMap<string, Room>;
+  readonly list: readonly Room[];
+  readonly index: RoomIndex;
+}
+
 export function placeTasks(draft: Draft): void {
   const batches = [...draft.services.values()].flatMap((service) => batchesOf(draft, service));
   if (batches.length === 0) return;
   // Who has waited longest comes first, so that no service starves behind another's name.
   batches.sort((a, b) => a.oldestMs - b.oldestMs || (a.service.id < b.service.id ? -1 : 1));
   const rooms = occupiedRooms(draft);
-  for (const batch of batches) placeBatch(draft, rooms, batch);
+  const nodes: Nodes = { rooms, list: [...rooms.values()], index: openRoomIndex(rooms) };
+  for (const batch of batches) placeBatch(draft, nodes, batch);
 }
 
 function batchesOf(draft: Draft, service: DraftService): readonly Batch[] {
@@ -92,7 +102,7 @@ function occupiedRooms(draft: Draft): ReadonlyMap<string, Room> {
   return rooms;
 }
 
-function placeBatch(draft: Draft, rooms: ReadonlyMap<string, Room>, { service, tasks }: Batch): void {
+function placeBatch(draft: Draft, nodes: Nodes, { service, tasks }: Batch): void {
   const { template } = tasks[0]?.task ?? {};
   if (template === undefined) return;
   const placing = openPlacing({
@@ -106,9 +116,9 @@ function placeBatch(draft: Draft, rooms: ReadonlyMap<string, Room>, { service, t
   for (const task of tasks) {
     const fixed = placeOf(task.task.slot);
     if (fixed === undefined) free.push(task);
-    else placeFixed(draft, rooms, placing, task, fixed);
+    else placeFixed(draft, nodes.rooms, placing, task, fixed);
   }
-  if (free.length > 0) placeFree(draft, rooms, placing, service, free);
+  if (free.length > 0) placeFree(draft, nodes, placing, service, free);
   pinPlaced(service, tasks);
 }
 
@@ -156,19 +166,20 @@ function placeFixed(
 
 function placeFree(
   draft: Draft,
-  rooms: ReadonlyMap<string, Room>,
+  { list, index }: Nodes,
   placing: Placing,
   service: DraftService,
   tasks: readonly DraftTask[],
 ): void {
-  const { nodeIds, reason } = place([...rooms.values()], placing, {
+  const request: PlacementRequest = {
     count: tasks.length,
     prefer: nodesWithVolumes(draft, service),
     haveImage: new Set(draft.input.spares?.get(service.id)?.nodeIds),
     avoid: nodesToAvoid(rejectionsOf(service), draft.input.now.wallMs),
-  });
-  tasks.forEach((task, index) => {
-    const nodeId = nodeIds[index];
+  };
+  const { nodeIds, reason } = place(list, placing, request, index);
+  tasks.forEach((task, at) => {
+    const nodeId = nodeIds[at];
     if (nodeId !== undefined) task.task = { ...task.task, nodeId };
     else if (reason !== undefined) draft.reasons.set(task.task.id, reason);
   });

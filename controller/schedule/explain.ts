@@ -1,4 +1,5 @@
 /** Why nothing fits, in one sentence: `0/3 nodes fit: 2 lack memory (need 512 MiB, free 128 MiB), 1 is drained`. */
+import type { ConstraintCheck } from './attributes.ts';
 import { addressFilter } from './filters/addresses.ts';
 import { availabilityFilter } from './filters/availability.ts';
 import { capacityFilter } from './filters/capacity.ts';
@@ -22,6 +23,10 @@ export function fits(room: Room, claim: Claim): boolean {
   for (const filter of filters) if (!filter.passes(room, claim)) return false;
   return true;
 }
+
+/** What does not change while placing: it is asked once for all tasks with the same constraints. */
+export const isEligible = ({ node, facts, state }: Room, unmet: ConstraintCheck): boolean =>
+  state === 'ready' && facts !== undefined && node.availability === 'active' && unmet(node, facts) === undefined;
 
 export function explain(rooms: readonly Room[], claim: Claim): string {
   if (rooms.length === 0) return 'no node has joined the cluster yet';

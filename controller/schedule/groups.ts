@@ -19,17 +19,24 @@ export interface Candidate {
 
 export type Group = GroupOfNodes | GroupOfGroups;
 
+/** A `Heap`, or what looks like one to those who take from it. */
+export interface Ranked<T> {
+  readonly top: T | undefined;
+  sink(): void;
+  drop(): void;
+}
+
 interface GroupOfNodes {
   readonly kind: 'nodes';
   /** Of the service, on all nodes of the group, those that are no candidates too. */
   tasks: number;
-  readonly members: Heap<Candidate>;
+  readonly members: Ranked<Candidate>;
 }
 
 interface GroupOfGroups {
   readonly kind: 'groups';
   tasks: number;
-  readonly members: Heap<Group>;
+  readonly members: Ranked<Group>;
 }
 
 /** `others`: nodes with tasks of the service that can take no more. */
@@ -68,11 +75,11 @@ function groupOf({ candidates, others }: Members, levels: readonly (AttributeRea
 
 const sumOf = (list: readonly Candidate[]): number => list.reduce((sum, { own }) => sum + own, 0);
 
-const byRank = (a: Candidate, b: Candidate): number =>
+export const byRank = (a: Candidate, b: Candidate): number =>
   a.own - b.own || Number(b.hasImage) - Number(a.hasImage) || bySpread(a.room, b.room);
 
 /** Of groups with equally many tasks, the one with the better node. */
-function byTasks(a: Group, b: Group): number {
+export function byTasks(a: Group, b: Group): number {
   if (a.tasks !== b.tasks) return a.tasks - b.tasks;
   const [bestOfA, bestOfB] = [bestOf(a), bestOf(b)];
   return bestOfA === undefined || bestOfB === undefined ? 0 : byRank(bestOfA, bestOfB);
@@ -104,5 +111,5 @@ function takeNode({ members }: GroupOfNodes, use: (room: Room) => boolean): bool
 function takeFromGroup({ members }: GroupOfGroups, use: (room: Room) => boolean): boolean | undefined {
   const next = members.top;
   if (next === undefined || !takeNext(next, use)) return undefined;
-  return next.members.size > 0;
+  return next.members.top !== undefined;
 }

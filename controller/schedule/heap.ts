@@ -23,6 +23,20 @@ export class Heap<T> {
     this.#sinkFrom(0);
   }
 
+  push(item: T): void {
+    const items = this.#items;
+    let index = items.length;
+    items.push(item);
+    while (index > 0) {
+      const parentIndex = (index - 1) >> 1;
+      const parent = items[parentIndex];
+      if (parent === undefined || this.#compare(parent, item) <= 0) break;
+      items[index] = parent;
+      index = parentIndex;
+    }
+    items[index] = item;
+  }
+
   drop(): void {
     const last = this.#items.pop();
     if (last === undefined || this.#items.length === 0) return;

@@ -20,7 +20,10 @@ export const taskStates = [
 
 export type TaskState = (typeof taskStates)[number];
 
-export const taskStateRank = (state: TaskState): number => taskStates.indexOf(state);
+/** Looked up, not searched: every pass of the plan asks it of every task several times. */
+const ranks = Object.fromEntries(taskStates.map((state, rank) => [state, rank])) as Readonly<Record<TaskState, number>>;
+
+export const taskStateRank = (state: TaskState): number => ranks[state];
 
 /** From here on the task will never run again. */
 export const isEnded = (state: TaskState): boolean => taskStateRank(state) >= taskStateRank('complete');

@@ -4,6 +4,7 @@ import type { Snapshot } from '../../controller/plan/snapshot.ts';
 import type { NodeLiveness, NodeState } from '../../proto/domain/node.ts';
 import { anywhere } from '../../proto/domain/placement.ts';
 import type { Placement } from '../../proto/domain/placement.ts';
+import { noResources } from '../../proto/domain/resources.ts';
 import type { Resources } from '../../proto/domain/resources.ts';
 import type { ServiceSpec } from '../../proto/domain/service.ts';
 import type { TaskStatus } from '../../proto/domain/task.ts';
@@ -74,7 +75,7 @@ function aServiceOf(index: number, replicas: number, kind: FleetKind): ServiceSp
       environment: { LOG_LEVEL: 'info', PORT: '8080', DATABASE: `postgres://db.${stack}/app` },
       labels: { team: `team${String(index % 40)}` },
       limits: { memoryBytes: GiB, pids: 512 },
-      reservations: plain ? { cpuMillis: 100, memoryBytes: 256 * MiB } : mixed[index % mixed.length],
+      reservations: plain ? { cpuMillis: 100, memoryBytes: 256 * MiB } : (mixed[index % mixed.length] ?? noResources),
       networks: [{ network: `${stack}_default`, aliases: [name] }],
     }),
   });

@@ -7,8 +7,9 @@ interface Item {
 }
 
 describe('the heap', () => {
-  it('has the first at its top, whatever sinks and goes', () => {
-    const change = fc.oneof(fc.constant('drop' as const), fc.nat({ max: 20 }));
+  it('has the first at its top, whatever sinks, goes and comes', () => {
+    const push = fc.record({ push: fc.nat({ max: 20 }) });
+    const change = fc.oneof(fc.constant('drop' as const), fc.nat({ max: 20 }), push);
     fc.assert(
       fc.property(fc.array(fc.nat({ max: 20 })), fc.array(change, { maxLength: 40 }), (ranks, changes) => {
         let items: Item[] = ranks.map((rank) => ({ rank }));
@@ -20,6 +21,10 @@ describe('the heap', () => {
           if (each === 'drop') {
             items = items.filter((item) => item !== top);
             heap.drop();
+          } else if (typeof each === 'object') {
+            const item = { rank: each.push };
+            items.push(item);
+            heap.push(item);
           } else {
             top.rank += each;
             heap.sink();
