@@ -14,7 +14,7 @@ import { advertisedHost } from './advertised-host.ts';
 import { createControl } from './api/control.ts';
 import type { Control } from './api/control.ts';
 import { createDispatch } from './dispatch/dispatch.ts';
-import type { Chronicle } from './events/chronicle.ts';
+import type { Dispatch } from './dispatch/dispatch.ts';
 import { createLivenessJudge } from './liveness/liveness-judge.ts';
 import type { LivenessJudge } from './liveness/liveness-judge.ts';
 import { defaultLivenessSettings } from './liveness/settings.ts';
@@ -46,6 +46,7 @@ import { takeLeadership } from './store/cluster-record.ts';
 import type { Leadership } from './store/cluster-record.ts';
 import { contentTransactions, readContent } from './store/contents.ts';
 import { startHistory } from './start-history.ts';
+import type { History } from './start-history.ts';
 import { startMirror } from './store/mirror.ts';
 import type { Mirror } from './store/mirror.ts';
 import { createRecords } from './store/write-records.ts';
@@ -71,7 +72,7 @@ interface Core {
   readonly judge: LivenessJudge;
   readonly loop: ControlLoop;
   readonly spares: SpareNodes;
-  readonly chronicle: Chronicle;
+  readonly history: History;
 }
 
 export async function runController(options: ControllerOptions, logger: Logger, signal: AbortSignal): Promise<void> {
@@ -131,6 +132,8 @@ async function startCore(
   stops.push(() => {
     spares.close();
   });
+  const history = await startHistory({ store, leadership, judge, mirror, clock, logger });
+  stops.push(() => history.chronicle.close());
   const loop = startControlLoop({
     snapshot,
     liveness,
@@ -139,14 +142,15 @@ async function startCore(
         ? plan(snapshot, { ...input, spares: spares.chosen() })
         : held(mirror.unreadable()),
     commit: (changes) => records.commit(changes),
+    onCommitted: (changes, times) => {
+      history.recoveries.committed(changes, times);
+    },
     clock,
     newId,
     hash: sha256,
     logger,
   });
   stops.push(() => loop.close());
-  const chronicle = await startHistory({ store, leadership, judge, clock, logger });
-  stops.push(() => chronicle.close());
   const insecureRegistries = options.insecureRegistry;
   const registries = openRegistries({ store, records, sealer, snapshot, insecureRegistries, clock });
   return {
@@ -162,7 +166,7 @@ async function startCore(
     judge,
     loop,
     spares,
-    chronicle,
+    history,
   };
 }
 
@@ -195,25 +199,25 @@ function watchNodes({ mirror, judge, leadership }: Core): void {
   mirror.onChange(tell);
 }
 
-interface Addresses {
-  /** host:port */
-  readonly control: string;
-  /** host:port */
-  readonly join: string;
-}
-
-async function startServers(core: Core, stops: (() => Promise<void> | void)[]): Promise<Addresses> {
-  const { options, logger, authority, mirror, judge, loop } = core;
-  const snapshot = (): Snapshot => mirror.snapshot();
-  const spareImages = () => sparesOfNodes(core.spares.chosen());
-  const dispatch = createDispatch({
-    snapshot,
+function createSessions(core: Core): Dispatch {
+  const { options, logger, mirror, judge } = core;
+  const { recoveries } = core.history;
+  return createDispatch({
+    snapshot: () => mirror.snapshot(),
     liveness: () => judge.states(),
-    spareImages,
+    spareImages: () => sparesOfNodes(core.spares.chosen()),
     revise: (unit) => reviseUnit(unit, sha256),
-    storeStatuses: (statuses) => core.records.putStatuses(statuses),
+    storeStatuses: async (statuses) => {
+      // First: once it is stored, what replaces it may be on its way before this goes on.
+      for (const status of statuses) recoveries.reported(status);
+      await core.records.putStatuses(statuses);
+    },
     rememberStatus: (status) => {
       mirror.reportTransient(status);
+      recoveries.reported(status);
+    },
+    onApplied: () => {
+      recoveries.look();
     },
     storeFacts: (facts) => core.records.putFacts(facts),
     welcome: (nodeId) => ({
@@ -226,6 +230,21 @@ async function startServers(core: Core, stops: (() => Promise<void> | void)[]): 
     clock,
     logger,
   });
+}
+
+interface Addresses {
+  /** host:port */
+  readonly control: string;
+  /** host:port */
+  readonly join: string;
+}
+
+async function startServers(core: Core, stops: (() => Promise<void> | void)[]): Promise<Addresses> {
+  const { options, logger, authority, mirror, judge, loop } = core;
+  const snapshot = (): Snapshot => mirror.snapshot();
+  const spareImages = () => sparesOfNodes(core.spares.chosen());
+  const dispatch = createSessions(core);
+  core.history.followSessions((task) => dispatch.leadsEverywhere(task));
   const broker = createBroker({
     send: (nodeId, message) => dispatch.send(nodeId, message),
     nodeName: (nodeId) => snapshot().nodes.get(nodeId)?.value.name ?? nodeId,
@@ -277,7 +296,7 @@ function addressesOf({ listen, joinListen }: ControllerOptions, host: string): A
 }
 
 function createControlService(core: Core, addresses: Addresses, drills: DrillRuns): Control {
-  const { mirror, judge, loop, authority, store, leadership, records, sealer, chronicle } = core;
+  const { mirror, judge, loop, authority, store, leadership, records, sealer, history } = core;
   return createControl({
     snapshot: () => mirror.snapshot(),
     liveness: () => judge.states(),
@@ -301,8 +320,8 @@ function createControlService(core: Core, addresses: Addresses, drills: DrillRun
       const { token, record } = await issueToken(store, authority.digest, clock.now().wallMs, ttlMs);
       return { token, expiresAtMs: record.expiresAtMs };
     },
-    readEvents: () => chronicle.read(),
-    onEvents: (listener) => chronicle.onAppend(listener),
+    readEvents: () => history.chronicle.read(),
+    onEvents: (listener) => history.chronicle.onAppend(listener),
     nowMs: () => clock.now().wallMs,
     drills,
     planFor: (liveness) => plan(mirror.snapshot(), { now: clock.now(), newId, liveness, hash: sha256 }),

@@ -6,11 +6,12 @@ import { describeError, FrotaError } from '../../proto/base/errors.ts';
 import type { Clock, MonoMs } from '../../proto/base/clock.ts';
 import type { Logger } from '../../proto/base/log.ts';
 import type { AgentMessage, ControllerMessage, HeldUnit, StatusReport, Welcome } from '../../proto/codec/dispatch.ts';
-import { unitKey } from '../../proto/domain/assignment.ts';
+import { serviceUnitKey, unitKey } from '../../proto/domain/assignment.ts';
 import type { RevisedUnit, Unit } from '../../proto/domain/assignment.ts';
 import type { NodeFacts, NodeLiveness } from '../../proto/domain/node.ts';
+import { serviceId } from '../../proto/domain/service.ts';
 import type { ResolvedImage } from '../../proto/domain/service.ts';
-import type { TaskStatus } from '../../proto/domain/task.ts';
+import type { Task, TaskStatus } from '../../proto/domain/task.ts';
 import type { Snapshot } from '../plan/snapshot.ts';
 import { Drains, EndpointHistory } from './drains.ts';
 import { checkFacts, takeReports } from './intake.ts';
@@ -32,6 +33,8 @@ export interface DispatchPorts {
   readonly rememberStatus: (status: TaskStatus) => void;
   readonly storeFacts: (facts: NodeFacts) => Promise<void>;
   readonly welcome: (nodeId: string) => Omit<Welcome, 'kind' | 'nodeId' | 'nodeName' | 'subnet'>;
+  /** A node has said what is in force there. */
+  readonly onApplied?: () => void;
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -41,6 +44,8 @@ export interface Dispatch {
   serve(nodeId: string, incoming: AsyncIterable<AgentMessage>, signal: AbortSignal): AsyncIterable<ControllerMessage>;
   /** The snapshot changed: sessions send what differs. */
   changed(): void;
+  /** Whether every reachable node that needs the task's service has said that its ports and names lead to the task. */
+  leadsEverywhere(task: Task): boolean;
   /** Puts a message on the node's session; false where there is none. */
   send(nodeId: string, message: ControllerMessage): boolean;
 }
@@ -86,6 +91,7 @@ export function createDispatch(ports: DispatchPorts): Dispatch {
     // Ends with the stream, never throws, and nothing waits for it: a session that was replaced must be able to end first.
     void takeIn(ports, nodeId, messages, mailbox, (applied) => {
       noteApplied(live, applied);
+      ports.onApplied?.();
       const waiting = units.drains.waitingFor(new Set(applied.map(({ key }) => key)));
       for (const waitingId of waiting) sessions.get(waitingId)?.wake();
     });
@@ -105,6 +111,7 @@ export function createDispatch(ports: DispatchPorts): Dispatch {
 
   return {
     serve,
+    leadsEverywhere: (task) => units.leadEverywhere(task),
     send: (nodeId, message) => {
       const session = sessions.get(nodeId);
       session?.put(message);
@@ -200,6 +207,14 @@ function sharedUnits(ports: DispatchPorts, applied: (nodeId: string) => Readonly
 
   return {
     drains,
+    leadEverywhere: ({ id, stack, service }: Task): boolean => {
+      latest();
+      return drains.leadEverywhere({
+        id,
+        serviceId: serviceId(stack, service),
+        unitKey: serviceUnitKey(stack, service),
+      });
+    },
     invalidate: () => {
       current = undefined;
       // Bounded by what exists: forget what no service or node stands for any more.

@@ -39,6 +39,11 @@ export class EndpointHistory {
     return index === -1 ? undefined : revisions.slice(index).some(([, tasks]) => tasks.has(taskId));
   }
 
+  /** Whether who has said that this revision is in force, and nothing since, leads to the task. */
+  leadsTo(key: string, revision: string, taskId: string): boolean {
+    return this.#byKey.get(key)?.get(revision)?.has(taskId) === true;
+  }
+
   /** Forgets the units that no service stands for any more. */
   keep(keys: ReadonlySet<string>): void {
     for (const key of this.#byKey.keys()) if (!keys.has(key)) this.#byKey.delete(key);
@@ -131,17 +136,29 @@ export class Drains {
     }
   }
 
-  /** Ids of reachable nodes that have not said that they don't. */
-  #nodesThatMayLeadTo(task: LeavingTask): readonly string[] {
+  /** Every reachable node that needs the service has said that its ports and names lead to the task. */
+  leadEverywhere({ id, serviceId, unitKey }: LeavingTask): boolean {
+    return this.#reachableNodes(serviceId).every((nodeId) => {
+      const revision = this.#ports.applied(nodeId)?.get(unitKey);
+      return revision !== undefined && this.#ports.history.leadsTo(unitKey, revision, id);
+    });
+  }
+
+  /** Ids of those that need the service; nobody is at the others who could answer. */
+  #reachableNodes(serviceId: string): readonly string[] {
     const units = this.#units;
-    const service = units?.services.get(task.serviceId);
+    const service = units?.services.get(serviceId);
     if (units === undefined || service === undefined) return [];
     const liveness = this.#ports.liveness();
     return units.nodes.filter((nodeId) => {
-      if (!needsService(units, nodeId, service)) return false;
       const state = liveness.get(nodeId)?.state;
-      // Nobody is there who could answer.
-      if (state === 'down' || state === 'unreachable') return false;
+      return state !== 'down' && state !== 'unreachable' && needsService(units, nodeId, service);
+    });
+  }
+
+  /** Ids of reachable nodes that have not said that they don't. */
+  #nodesThatMayLeadTo(task: LeavingTask): readonly string[] {
+    return this.#reachableNodes(task.serviceId).filter((nodeId) => {
       // Without a session it serves what it last held: it is waited for as long as it may be about to come back.
       const revision = this.#ports.applied(nodeId)?.get(task.unitKey);
       return revision === undefined || this.#ports.history.mayLeadTo(task.unitKey, revision, task.id) !== false;

@@ -38,6 +38,8 @@ export interface Chronicle {
   read(): Promise<readonly ClusterEvent[]>;
   /** Called with what has just been written, until the returned function is called. */
   onAppend(listener: (events: readonly ClusterEvent[]) => void): () => void;
+  /** What is known elsewhere than in the store. */
+  tell(events: readonly NewEvent[]): void;
   /** What the liveness judge says now. */
   liveness(states: ReadonlyMap<string, NodeLiveness>): void;
   close(): Promise<void>;
@@ -99,6 +101,10 @@ class StoredChronicle implements Chronicle {
   onAppend(listener: (events: readonly ClusterEvent[]) => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
+  }
+
+  tell(events: readonly NewEvent[]): void {
+    this.#add(events);
   }
 
   liveness(states: ReadonlyMap<string, NodeLiveness>): void {

@@ -52,7 +52,7 @@ export async function createLivenessJudge(options: LivenessJudgeOptions): Promis
       // A message that crossed with the removal of its node.
       if (!watched.has(nodeId)) continue;
       logger.info({ node: nodeId, state: liveness.state, reason: liveness.reason }, 'node state');
-      next.set(nodeId, liveness);
+      next.set(nodeId, { ...liveness, ...noticed(states.get(nodeId), liveness) });
     }
     states = next;
     for (const listener of listeners) listener();
@@ -106,4 +106,11 @@ export async function createLivenessJudge(options: LivenessJudgeOptions): Promis
     },
     close,
   };
+}
+
+/** When the silence was noticed that the node has been given up for. */
+function noticed(before: NodeLiveness | undefined, { state }: NodeLiveness): Pick<NodeLiveness, 'suspectedAtMs'> {
+  const suspectedAtMs = before?.state === 'suspect' ? before.sinceMs : before?.suspectedAtMs;
+  const isSilent = state === 'down' || state === 'unreachable';
+  return isSilent && suspectedAtMs !== undefined ? { suspectedAtMs } : {};
 }

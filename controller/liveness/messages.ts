@@ -24,6 +24,8 @@ export interface StateChange {
   /** Wall time. */
   readonly sinceMs: number;
   readonly reason?: string;
+  /** Wall time at which it was last heard; absent of a node that is well. */
+  readonly silentSinceMs?: number;
 }
 
 export type FromWorker =

@@ -49,8 +49,8 @@ export function createWatcher({ settings, nowMs, wallNowMs, changed }: WatcherPo
     one.record = judge(before, input, settings);
     const change = stateChange(before, one.record);
     // The record's time is monotonic; people are told the wall time of the same instant.
-    const sinceMs = wallNowMs() - (nowMs() - one.record.sinceMs);
-    if (change !== undefined) changed({ nodeId: one.node.nodeId, sinceMs, ...change });
+    const offsetMs = wallNowMs() - nowMs();
+    if (change !== undefined) changed({ nodeId: one.node.nodeId, ...change, ...wallTimes(one.record, offsetMs) });
     keepProbing(one);
   }
 
@@ -161,6 +161,15 @@ function updateProber(one: Watched, settings: LivenessSettings): boolean {
   }
   return wanted;
 }
+
+/** `offsetMs`: from the record's clock to the wall's. */
+const wallTimes = (
+  { state, sinceMs, lastSeenMs, heard }: NodeRecord,
+  offsetMs: number,
+): Pick<StateChange, 'sinceMs' | 'silentSinceMs'> => ({
+  sinceMs: sinceMs + offsetMs,
+  ...(heard && state !== 'ready' && { silentSinceMs: lastSeenMs + offsetMs }),
+});
 
 function stateChange(before: NodeRecord, after: NodeRecord): Pick<StateChange, 'state' | 'reason'> | undefined {
   const { state, reason } = after;

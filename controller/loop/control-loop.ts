@@ -12,10 +12,17 @@ export interface LoopPorts {
   readonly plan: (snapshot: Snapshot, input: PlanInput) => Plan;
   /** Resolves when the changes are durable and the snapshot shows them. */
   readonly commit: (changes: readonly Change[]) => Promise<{ readonly conflicts: number }>;
+  /** What has just been committed, and when it was planned; wall times. */
+  readonly onCommitted?: (changes: readonly Change[], times: CommitTimes) => void;
   readonly clock: Clock;
   readonly newId: () => string;
   readonly hash: (text: string) => string;
   readonly logger: Logger;
+}
+
+export interface CommitTimes {
+  readonly plannedAtMs: number;
+  readonly committedAtMs: number;
 }
 
 export interface ControlLoop {
@@ -115,7 +122,9 @@ class Loop implements ControlLoop {
     this.#reasons = plan.reasons;
     this.#tellProblems(plan.problems ?? []);
     if (plan.changes.length > 0) {
+      const plannedAtMs = clock.now().wallMs;
       const { conflicts } = await this.#ports.commit(plan.changes);
+      this.#ports.onCommitted?.(plan.changes, { plannedAtMs, committedAtMs: clock.now().wallMs });
       logger.debug({ changes: plan.changes.length, conflicts }, 'pass');
       this.#woken = true;
     }

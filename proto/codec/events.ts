@@ -1,5 +1,5 @@
 /** The history and `inspect`: their shapes in the domain's terms, and their codecs. */
-import type { ClusterEvent } from '../domain/event.ts';
+import type { ClusterEvent, RecoveryMoments } from '../domain/event.ts';
 import * as w from './wire.ts';
 import type { Codec, Received, Sent } from './wire.ts';
 
@@ -32,6 +32,28 @@ export interface InspectReply {
   readonly found: readonly Inspected[];
 }
 
+const recoveryToWire = (value: RecoveryMoments): Sent<'RecoveryMoments'> => ({
+  suspected: w.optionalUint32(value.suspected, 'RecoveryMoments.suspected'),
+  confirmed: w.uint32(value.confirmed, 'RecoveryMoments.confirmed'),
+  planned: w.uint32(value.planned, 'RecoveryMoments.planned'),
+  committed: w.uint32(value.committed, 'RecoveryMoments.committed'),
+  received: w.uint32(value.received, 'RecoveryMoments.received'),
+  created: w.uint32(value.created, 'RecoveryMoments.created'),
+  running: w.uint32(value.running, 'RecoveryMoments.running'),
+  inForce: w.uint32(value.inForce, 'RecoveryMoments.in_force'),
+});
+
+const recoveryFromWire = (wire: Received<'RecoveryMoments'>): RecoveryMoments => ({
+  ...(wire.suspected !== null && { suspected: wire.suspected }),
+  confirmed: wire.confirmed,
+  planned: wire.planned,
+  committed: wire.committed,
+  received: wire.received,
+  created: wire.created,
+  running: wire.running,
+  inForce: wire.inForce,
+});
+
 export const eventToWire = (value: ClusterEvent): Sent<'Event'> => ({
   sequence: w.long(value.sequence, 'Event.sequence'),
   revision: w.long(value.revision, 'Event.revision'),
@@ -45,6 +67,7 @@ export const eventToWire = (value: ClusterEvent): Sent<'Event'> => ({
   by: value.by ?? null,
   text: value.message,
   cause: value.cause ?? null,
+  recovery: value.recovery === undefined ? null : recoveryToWire(value.recovery),
 });
 
 export const eventFromWire = (wire: Received<'Event'>): ClusterEvent =>
@@ -61,6 +84,7 @@ export const eventFromWire = (wire: Received<'Event'>): ClusterEvent =>
     by: wire.by ?? undefined,
     message: wire.text,
     cause: wire.cause ?? undefined,
+    recovery: wire.recovery === null ? undefined : recoveryFromWire(wire.recovery),
   });
 
 export const listEventsRequest: Codec<ListEventsRequest> = w.messageCodec(

@@ -22,6 +22,30 @@ export interface ClusterEvent {
   readonly message: string;
   /** Because of what; absent where the message says all. */
   readonly cause?: string;
+  /** Of `task.recovered`. */
+  readonly recovery?: RecoveryMoments;
+}
+
+/**
+ * When each phase of a recovery was over, in milliseconds since the last sign of life of what was lost: the last heartbeat of
+ * a node, or the end of a task.
+ */
+export interface RecoveryMoments {
+  /** The node's silence was noticed; absent where a task ended. */
+  readonly suspected?: number;
+  /** The loss was certain. */
+  readonly confirmed: number;
+  /** A pass had decided what takes its place. */
+  readonly planned: number;
+  readonly committed: number;
+  /** The new node had it. */
+  readonly received: number;
+  /** All was there but the process. */
+  readonly created: number;
+  /** Running, and healthy where it has a check. */
+  readonly running: number;
+  /** The ports and names of every node that can be reached lead to it. */
+  readonly inForce: number;
 }
 
 /** As seen, before it has its place in the history. */

@@ -38,4 +38,8 @@ export interface NodeLiveness {
   /** Wall time at which `state` was entered. */
   readonly sinceMs: number;
   readonly reason?: string;
+  /** Wall time at which it was last heard; absent while it is. */
+  readonly silentSinceMs?: number;
+  /** Wall time at which that was noticed. */
+  readonly suspectedAtMs?: number;
 }

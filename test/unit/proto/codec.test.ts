@@ -5,6 +5,7 @@ import { FrotaError } from '../../../proto/base/errors.ts';
 import { reviseUnit, unitChange } from '../../../proto/codec/assignment.ts';
 import * as nodes from '../../../proto/codec/control-nodes.ts';
 import * as control from '../../../proto/codec/control.ts';
+import * as events from '../../../proto/codec/events.ts';
 import * as dispatch from '../../../proto/codec/dispatch.ts';
 import * as rollouts from '../../../proto/codec/rollouts.ts';
 import * as records from '../../../proto/codec/records.ts';
@@ -104,6 +105,11 @@ const recordCases: readonly Case[] = [
       },
       { requiredKeys: ['node', 'setLabels', 'removeLabels'] },
     ),
+  ),
+  caseOf(
+    'ListEventsReply',
+    events.listEventsReply,
+    fc.record({ events: fc.array(arbitrary.clusterEvent, { maxLength: 3 }) }),
   ),
   caseOf('UpdateNodeReply', nodes.updateNodeReply, fc.record({ node: arbitrary.nodeView })),
   caseOf(

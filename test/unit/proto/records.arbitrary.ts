@@ -4,6 +4,7 @@ import type { RevisedUnit, Unit } from '../../../proto/domain/assignment.ts';
 import type { ClusterRecord, JoinTokenRecord } from '../../../proto/domain/cluster.ts';
 import type { RegistryRecord } from '../../../proto/domain/registry.ts';
 import type { Content, ContentRecord, FetchedContent } from '../../../proto/domain/content.ts';
+import type { ClusterEvent } from '../../../proto/domain/event.ts';
 import type { Node, NodeFacts } from '../../../proto/domain/node.ts';
 import type { HealthCheck } from '../../../proto/domain/health.ts';
 import type { FileMount, Mount } from '../../../proto/domain/mount.ts';
@@ -489,4 +490,37 @@ export const controllerMessage = fc.oneof(
   fc.record({ kind: fc.constant('removed' as const), key: named }),
   fc.record({ kind: fc.constant('ack' as const), sequence: fc.nat() }),
   fc.record({ kind: fc.constant('synced' as const) }),
+);
+
+const recoveryMoments = fc.record(
+  {
+    suspected: uint32,
+    confirmed: uint32,
+    planned: uint32,
+    committed: uint32,
+    received: uint32,
+    created: uint32,
+    running: uint32,
+    inForce: uint32,
+  },
+  { requiredKeys: ['confirmed', 'planned', 'committed', 'received', 'created', 'running', 'inForce'] },
+);
+
+export const clusterEvent: fc.Arbitrary<ClusterEvent> = fc.record(
+  {
+    sequence: fc.nat(),
+    revision: fc.nat(),
+    atMs: fc.nat(),
+    kind: named,
+    stack: text,
+    service: text,
+    slot: uint32,
+    taskId: text,
+    node: text,
+    by: text,
+    message: text,
+    cause: text,
+    recovery: recoveryMoments,
+  },
+  { requiredKeys: ['sequence', 'revision', 'atMs', 'kind', 'message'] },
 );
