@@ -10,7 +10,7 @@ import {
   maxProbesPerSecond,
 } from '../../proto/domain/drill.ts';
 import type { Drill, DrillKind, DrillVerdict, ProbeKind } from '../../proto/domain/drill.ts';
-import { parseSlo, pointAtProblems } from '../../proto/domain/slo.ts';
+import { parseSlo, placeInSlo } from '../../proto/domain/slo.ts';
 import type { Control } from './control.ts';
 import { ExitWith } from './exec.ts';
 import { exitStatus } from './exit-status.ts';
@@ -78,11 +78,12 @@ ${examples(
   'drill run partition --node n2 --dry-run',
 )}`;
 
-/** @throws FrotaError `invalid` for an SLO with problems, each shown under its place. */
+/** @throws FrotaError `invalid` for an SLO with problems, all of them, each with its place. */
 function requestOf(kind: DrillKind, options: RunOptions): RunDrillRequest {
   const slo = parseSlo(options.slo);
   if (slo.kind === 'problems') {
-    throw new FrotaError('invalid', `--slo:\n${pointAtProblems(options.slo, slo.problems)}`);
+    const problems = slo.problems.map((problem) => ({ where: placeInSlo(problem), message: problem.message }));
+    throw new FrotaError('invalid', `"${options.slo}" is no list of objectives; nothing was hurt`, { problems });
   }
   return {
     kind,

@@ -4,7 +4,7 @@ import type { DrillPlan, DrillRefusal, DrillRequest, NodeRef, ProbePlan, TaskRef
 import type { NodeLiveness } from '../../proto/domain/node.ts';
 import { serviceId } from '../../proto/domain/service.ts';
 import type { PublishedPort, Service } from '../../proto/domain/service.ts';
-import { parseSlo, pointAtProblems } from '../../proto/domain/slo.ts';
+import { parseSlo, placeInSlo } from '../../proto/domain/slo.ts';
 import type { Objective } from '../../proto/domain/slo.ts';
 import { slotName, taskState } from '../../proto/domain/task.ts';
 import type { Task } from '../../proto/domain/task.ts';
@@ -86,7 +86,9 @@ function namedThings(
 ): { readonly objectives: readonly Objective[]; readonly service: string | undefined } {
   const slo = parseSlo(request.slo);
   if (slo.kind === 'problems') {
-    refusals.push({ kind: 'unknown', message: `--slo:\n${pointAtProblems(request.slo, slo.problems)}` });
+    for (const problem of slo.problems) {
+      refusals.push({ kind: 'unknown', message: `${placeInSlo(problem)}: ${problem.message}` });
+    }
   }
   const objectives = slo.kind === 'objectives' ? slo.objectives : [];
   if (request.service !== undefined) {

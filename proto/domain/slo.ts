@@ -73,10 +73,8 @@ function parsePart(text: string, at: number): Objective | SloProblem {
 
 const isMetric = (name: string): name is Metric => Object.hasOwn(metrics, name);
 
-/** The text with a mark under each problem, for a terminal. */
-export function pointAtProblems(text: string, problems: readonly SloProblem[]): string {
-  return problems.map(({ at, message }) => `  ${text}\n  ${' '.repeat(at)}^ ${message}`).join('\n');
-}
+/** Where in the text, for people: the first character is number 1. */
+export const placeInSlo = ({ at }: SloProblem): string => `--slo, character ${String(at + 1)}`;
 
 export function isMet({ comparison, limit }: Objective, measured: number): boolean {
   switch (comparison) {

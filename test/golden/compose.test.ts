@@ -58,7 +58,7 @@ describe('what people see', () => {
       connect: () => Promise.reject(new Error('help asks nobody')),
     };
     const verbs =
-      'apply,ls,ps,scale,rm,events,inspect,node,node ls,registry,registry login,registry logout,registry ls,cluster,cluster up,cluster down,cluster token,context,context ls,context use,version';
+      'apply,ls,ps,scale,rm,events,inspect,node,node ls,registry,registry login,registry logout,registry ls,drill,drill run,drill ls,drill show,drill stop,cluster,cluster up,cluster down,cluster token,context,context ls,context use,version';
     for (const verb of ['', ...verbs.split(',')]) {
       out += `$ frota ${`${verb} --help`.trim()}\n`;
       expect(await run([...verb.split(' ').filter((word) => word !== ''), '--help'], host)).toBe(0);

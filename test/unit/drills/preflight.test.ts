@@ -59,7 +59,7 @@ describe('the pre-flight of a drill', () => {
     expect(refusalsOf(result)).toEqual([
       ['busy', 'drill d1 is not over; see "frota drill show d1"'],
       ['unhealthy', 'node n2 is down'],
-      ['unknown', '--slo:\n  lost\n      ^ expected <, <= or = after lost, found nothing'],
+      ['unknown', '--slo, character 5: expected <, <= or = after lost, found nothing'],
       ['unknown', expect.stringContaining('there is no service "wev"; did you mean shop/web') as string],
       ['unknown', 'there is no node "nX"; there are: n1, n2, n3, n4'],
     ]);
