@@ -40,10 +40,10 @@ export function changesOf(draft: Draft): readonly Change[] {
   return [...freed, ...portChanges(draft, releasing), ...services, ...before, ...deletions, ...created, ...dropped];
 }
 
-function serviceChange({ id, stored, record }: DraftService): Change | undefined {
+function serviceChange({ id, stored, record, leaves = [] }: DraftService): Change | undefined {
   if (record === stored?.value) return undefined;
   if (record !== undefined) return { kind: 'put-service', service: record, modRevision: stored?.modRevision ?? 0 };
-  return { kind: 'delete-service', id, modRevision: stored?.modRevision ?? 0 };
+  return { kind: 'delete-service', id, modRevision: stored?.modRevision ?? 0, pins: leaves };
 }
 
 /** One that gives up a port and takes one that another gives up can come neither before nor after that one. */

@@ -24,7 +24,7 @@ export function deriveServices(draft: Draft): void {
     }
     const record: Service = {
       released: false,
-      pins: [],
+      pins: draft.snapshot.keptPins.get(service.id)?.value ?? [],
       ...service.record,
       stack: service.stack,
       name: service.name,
@@ -38,7 +38,9 @@ export function deriveServices(draft: Draft): void {
 /** The record outlives the declaration until the last task is gone, so that its VIP is not given away while it is in use. */
 export function dropServices(draft: Draft): void {
   for (const service of draft.services.values()) {
-    if (service.declared === undefined && !hasTasks(service)) service.record = undefined;
+    if (service.declared !== undefined || hasTasks(service)) continue;
+    service.leaves = service.record?.pins ?? [];
+    service.record = undefined;
   }
 }
 

@@ -5,7 +5,7 @@
 import type { Problem } from '../../proto/base/errors.ts';
 import type { Node } from '../../proto/domain/node.ts';
 import { serviceId } from '../../proto/domain/service.ts';
-import type { Service, ServiceSpec, TaskTemplate } from '../../proto/domain/service.ts';
+import type { Pin, Service, ServiceSpec, TaskTemplate } from '../../proto/domain/service.ts';
 import { isEnded, taskState } from '../../proto/domain/task.ts';
 import type { Task, TaskState, TaskStatus } from '../../proto/domain/task.ts';
 import { canonicalJson } from './canonical-json.ts';
@@ -35,6 +35,8 @@ export interface DraftService {
   inForce?: Declaration;
   readonly stored: Stored<Service> | undefined;
   record: Service | undefined;
+  /** Of a record that goes in this pass. */
+  leaves?: readonly Pin[];
   /** By slot, every task, ended ones too. */
   readonly slots: Map<number, DraftTask[]>;
   /** Asked for with `wantedSlots`. */

@@ -1,11 +1,13 @@
 /**
  * A named volume is a folder of one node: a slot that has one stays with the node where it first ran, and waits while that
- * node can't have it. A pin goes when its slot is no longer wanted, when its node has left the cluster for good, or when all
+ * node can't have it. A pin stays, as the folder does, while the slot is not wanted, and outlives the service in a record of
+ * its own. It goes when the service is declared without a volume, when its node has left the cluster for good, or when all
  * that ever came of it was rejected, so that nothing is on that node yet.
  */
 import type { Pin, TaskTemplate } from '../../proto/domain/service.ts';
 import { isWanted, stateOf } from './draft.ts';
 import type { Draft, DraftService, DraftTask } from './draft.ts';
+import type { Change } from './snapshot.ts';
 import { wantedSlots } from './wanted-slots.ts';
 
 /** By the volume's name in the cluster. */
@@ -18,17 +20,30 @@ export function revisePins(draft: Draft): void {
   for (const service of draft.services.values()) {
     const { record } = service;
     if (record === undefined || (record.pins.length === 0 && !isPinning(service))) continue;
-    const kept = record.pins.filter((pin) => holds(draft, service, pin));
+    const wanted = wantedSlots(draft, service);
+    const left = record.pins.filter((pin) => holds(draft, service, pin));
+    const kept = left.map((pin): Pin => (wanted.has(pin.slot) ? pin : { ...pin, kept: true }));
     setPins(service, [...kept, ...adopted(draft, service, kept)]);
   }
+}
+
+/** Of services that are gone, with every node that has something of them: nothing can be found again. */
+export function forgottenPins({ snapshot, services }: Draft): readonly Change[] {
+  return [...snapshot.keptPins].flatMap(([id, { value, modRevision }]): Change[] => {
+    const isFound = services.has(id) || value.some(({ nodeId }) => snapshot.nodes.has(nodeId));
+    return isFound ? [] : [{ kind: 'delete-pins', id, modRevision }];
+  });
 }
 
 /** Of tasks that have just got their nodes. */
 export function pinPlaced(service: DraftService, placed: readonly DraftTask[]): void {
   if (!isPinning(service) || service.record === undefined) return;
-  const pins = new Map(service.record.pins.map(({ slot, nodeId }) => [slot, nodeId]));
-  for (const { task } of placed) if (task.nodeId !== undefined) pins.set(task.slot, task.nodeId);
-  setPins(service, [...pins].map(([slot, nodeId]) => ({ slot, nodeId }))); // prettier-ignore
+  const pins = new Map(service.record.pins.map((pin) => [pin.slot, pin]));
+  for (const { task } of placed) {
+    const { slot, nodeId } = task;
+    if (nodeId !== undefined && pins.get(slot)?.nodeId !== nodeId) pins.set(slot, { slot, nodeId });
+  }
+  setPins(service, [...pins.values()]);
 }
 
 /**
@@ -52,9 +67,10 @@ function isPinning({ declared }: DraftService): boolean {
   return declared?.spec.mode === 'replicated' && namedVolumes(declared.spec.template).length > 0;
 }
 
-function holds(draft: Draft, service: DraftService, { slot, nodeId }: Pin): boolean {
-  if (!isPinning(service) || !wantedSlots(draft, service).has(slot) || !draft.snapshot.nodes.has(nodeId)) return false;
-  return !hasLeftNothing(service.slots.get(slot) ?? [], nodeId);
+function holds(draft: Draft, service: DraftService, { slot, nodeId, kept }: Pin): boolean {
+  if (service.declared !== undefined && !isPinning(service)) return false;
+  if (!draft.snapshot.nodes.has(nodeId)) return false;
+  return kept === true || !hasLeftNothing(service.slots.get(slot) ?? [], nodeId);
 }
 
 /** The slot's whole history is known, and on this node no attempt of it has come to start. */
@@ -81,7 +97,9 @@ function setPins(service: DraftService, pins: readonly Pin[]): void {
   if (service.record === undefined) return;
   const sorted = [...pins].sort((a, b) => a.slot - b.slot);
   const before = service.record.pins;
-  const isSame = (pin: Pin, index: number): boolean =>
-    before[index]?.slot === pin.slot && before[index].nodeId === pin.nodeId;
+  const isSame = ({ slot, nodeId, kept }: Pin, index: number): boolean => {
+    const old = before[index];
+    return old?.slot === slot && old.nodeId === nodeId && old.kept === kept;
+  };
   if (sorted.length !== before.length || !sorted.every(isSame)) service.record = { ...service.record, pins: sorted };
 }

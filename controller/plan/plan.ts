@@ -6,7 +6,7 @@ import { openDraft } from './draft.ts';
 import { drainNodes } from './drain-nodes.ts';
 import { judgeNodes } from './judge-nodes.ts';
 import { judgeRollouts } from './judge-rollouts.ts';
-import { revisePins } from './pins.ts';
+import { forgottenPins, revisePins } from './pins.ts';
 import { placeTasks } from './place-tasks.ts';
 import { reap } from './reap.ts';
 import { unusedContents } from './reap-contents.ts';
@@ -33,7 +33,7 @@ export function plan(snapshot: Snapshot, input: PlanInput): Plan {
   if (draft.placesAgain) placeTasks(draft);
   reap(draft);
   dropServices(draft);
-  const changes = [...changesOf(draft), ...unusedContents(draft)];
+  const changes = [...changesOf(draft), ...forgottenPins(draft), ...unusedContents(draft)];
   const { reasons, problems, wakeAtMs } = draft;
   return { changes, reasons, problems, ...(wakeAtMs === undefined ? {} : { wakeAtMs }) };
 }

@@ -3,7 +3,7 @@ import type { Now } from '../../proto/base/clock.ts';
 import type { Problem } from '../../proto/base/errors.ts';
 import type { ContentFacts } from '../../proto/domain/content.ts';
 import type { Node, NodeFacts, NodeLiveness } from '../../proto/domain/node.ts';
-import type { Service, Stack } from '../../proto/domain/service.ts';
+import type { Pin, Service, Stack } from '../../proto/domain/service.ts';
 import type { Task, TaskStatus } from '../../proto/domain/task.ts';
 import type { SparesByService } from '../schedule/spares.ts';
 
@@ -22,6 +22,8 @@ export interface Snapshot {
   readonly stacks: ReadonlyMap<string, Stored<Stack>>;
   /** By `stack/service`. */
   readonly services: ReadonlyMap<string, Stored<Service>>;
+  /** By `stack/service`: of services that are gone, and whose volumes are still there. Meaningless while there is a service's record. */
+  readonly keptPins: ReadonlyMap<string, Stored<readonly Pin[]>>;
   /** By task id. */
   readonly tasks: ReadonlyMap<string, Stored<Task>>;
   /** By task id. Stored reports and, over them, those kept in memory only. */
@@ -59,7 +61,14 @@ export type Change =
       readonly kind: 'trade-ports';
       readonly services: readonly { readonly service: Service; readonly modRevision: number }[];
     }
-  | { readonly kind: 'delete-service'; readonly id: string; readonly modRevision: number }
+  /** And keeps its pins, if there are any. */
+  | {
+      readonly kind: 'delete-service';
+      readonly id: string;
+      readonly modRevision: number;
+      readonly pins: readonly Pin[];
+    }
+  | { readonly kind: 'delete-pins'; readonly id: string; readonly modRevision: number }
   | {
       readonly kind: 'put-task';
       readonly task: Task;

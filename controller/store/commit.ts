@@ -1,11 +1,11 @@
 /** What a pass of the plan decided, as transactions: one for each change, so that a conflict drops that change only. */
 import { unreachable } from '../../proto/base/assert.ts';
-import { encodeService, encodeTask } from '../../proto/codec/records.ts';
+import { encodeKeptPins, encodeService, encodeTask } from '../../proto/codec/records.ts';
 import { serviceId } from '../../proto/domain/service.ts';
 import type { Service } from '../../proto/domain/service.ts';
 import type { Change } from '../plan/snapshot.ts';
-import { contentKey, nodeKey, serviceKey, statusKey, taskKey } from './keys.ts';
-import type { Compare, Store, Transaction } from './store.ts';
+import { contentKey, keptPinsKey, nodeKey, serviceKey, statusKey, taskKey } from './keys.ts';
+import type { Compare, Operation, Store, Transaction } from './store.ts';
 
 /**
  * A record this controller wrote when it began to lead (the cluster's, with the raised epoch). Whoever leads next
@@ -61,7 +61,15 @@ function unfenced(change: Change): Transaction {
     case 'trade-ports':
       return putServices(change.services);
     case 'delete-service': {
-      const key = serviceKey(change.id);
+      const [key, pinsKey] = [serviceKey(change.id), keptPinsKey(change.id)];
+      const kept: Operation =
+        change.pins.length === 0
+          ? { kind: 'delete', key: pinsKey }
+          : { kind: 'put', key: pinsKey, value: encodeKeptPins(change.pins) };
+      return { compares: [{ key, modRevision: change.modRevision }], operations: [{ kind: 'delete', key }, kept] };
+    }
+    case 'delete-pins': {
+      const key = keptPinsKey(change.id);
       return { compares: [{ key, modRevision: change.modRevision }], operations: [{ kind: 'delete', key }] };
     }
     case 'put-task': {

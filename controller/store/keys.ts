@@ -4,6 +4,8 @@ export const clusterKey = 'cluster';
 export const stackKey = (name: string): string => `stacks/${name}`;
 /** `id`: `stack/service`. */
 export const serviceKey = (id: string): string => `services/${id}`;
+/** Where the volumes of a service are that is gone. `id`: `stack/service`. */
+export const keptPinsKey = (id: string): string => `pins/${id}`;
 export const taskKey = (id: string): string => `tasks/${id}`;
 export const statusKey = (taskId: string): string => `statuses/${taskId}`;
 export const nodeKey = (id: string): string => `nodes/${id}`;
@@ -31,6 +33,7 @@ export const sealingKey = 'sealing';
 const kindsByPrefix = {
   stacks: 'stack',
   services: 'service',
+  pins: 'keptPins',
   tasks: 'task',
   statuses: 'status',
   nodes: 'node',
@@ -42,7 +45,7 @@ const kindsByPrefix = {
 
 export type RecordKind = (typeof kindsByPrefix)[keyof typeof kindsByPrefix];
 
-/** `id` is what comes after the first `/`: for services `stack/service`. */
+/** `id` is what comes after the first `/`: for services and what is kept of them `stack/service`. */
 export type RecordKey = { readonly kind: 'cluster' } | { readonly kind: RecordKind; readonly id: string };
 
 /** Undefined for a key of none of these forms: another version's, perhaps. */

@@ -4,6 +4,7 @@ import type { Logger } from '../../proto/base/log.ts';
 import {
   decodeClusterRecord,
   decodeContentRecord,
+  decodeKeptPins,
   decodeNode,
   decodeNodeFacts,
   decodeService,
@@ -13,7 +14,7 @@ import {
 } from '../../proto/codec/records.ts';
 import type { ContentFacts } from '../../proto/domain/content.ts';
 import type { Node, NodeFacts } from '../../proto/domain/node.ts';
-import type { Service, Stack } from '../../proto/domain/service.ts';
+import type { Pin, Service, Stack } from '../../proto/domain/service.ts';
 import { isEnded, taskStateRank } from '../../proto/domain/task.ts';
 import type { Task, TaskStatus } from '../../proto/domain/task.ts';
 import type { Snapshot, Stored } from '../plan/snapshot.ts';
@@ -40,6 +41,7 @@ export interface Picture {
 interface Rooms {
   readonly stack: CopyOnWriteMap<Stored<Stack>>;
   readonly service: CopyOnWriteMap<Stored<Service>>;
+  readonly keptPins: CopyOnWriteMap<Stored<readonly Pin[]>>;
   readonly task: CopyOnWriteMap<Stored<Task>>;
   readonly node: CopyOnWriteMap<Stored<Node>>;
   readonly facts: CopyOnWriteMap<NodeFacts>;
@@ -125,6 +127,7 @@ function createRecords() {
   const rooms: Rooms = {
     stack: createCopyOnWriteMap(),
     service: createCopyOnWriteMap(),
+    keptPins: createCopyOnWriteMap(),
     task: createCopyOnWriteMap(),
     node: createCopyOnWriteMap(),
     facts: createCopyOnWriteMap(),
@@ -139,6 +142,7 @@ function createRecords() {
       pools = { containerPool, vipPool };
     } else if (key.kind === 'stack') rooms.stack.set(key.id, { value: decodeStack(value), modRevision });
     else if (key.kind === 'service') rooms.service.set(key.id, { value: decodeService(value), modRevision });
+    else if (key.kind === 'keptPins') rooms.keptPins.set(key.id, { value: decodeKeptPins(value), modRevision });
     else if (key.kind === 'task') rooms.task.set(key.id, { value: decodeTask(value), modRevision });
     else if (key.kind === 'node') rooms.node.set(key.id, { value: decodeNode(value), modRevision });
     else if (key.kind === 'facts') rooms.facts.set(key.id, decodeNodeFacts(value));
@@ -161,6 +165,7 @@ function createRecords() {
       ...pools,
       stacks: rooms.stack.share(),
       services: rooms.service.share(),
+      keptPins: rooms.keptPins.share(),
       tasks: rooms.task.share(),
       statuses: statuses.share(),
       nodes: rooms.node.share(),

@@ -4,6 +4,7 @@ import { registryRecordFromWire, registryRecordToWire } from './registry.ts';
 import { clusterFromWire, clusterToWire, joinTokenFromWire, joinTokenToWire } from './node.ts';
 import { nodeFactsFromWire, nodeFactsToWire, nodeFromWire, nodeToWire } from './node.ts';
 import { revisionFromWire, revisionToWire } from './revision.ts';
+import { keptPinsFromWire, keptPinsToWire } from './service.ts';
 import { serviceFromWire, serviceToWire, stackFromWire, stackToWire } from './service.ts';
 import { templateFromWire, templateToWire } from './template.ts';
 import { taskFromWire, taskStatusFromWire, taskStatusToWire, taskToWire } from './task.ts';
@@ -22,6 +23,11 @@ export const { encode: encodeRevision, decode: decodeRevision } = messageCodec(
   revisionFromWire,
 );
 export const { encode: encodeService, decode: decodeService } = messageCodec('Service', serviceToWire, serviceFromWire);
+export const { encode: encodeKeptPins, decode: decodeKeptPins } = messageCodec(
+  'KeptPins',
+  keptPinsToWire,
+  keptPinsFromWire,
+);
 export const { encode: encodeTask, decode: decodeTask } = messageCodec('Task', taskToWire, taskFromWire);
 export const { encode: encodeTaskStatus, decode: decodeTaskStatus } = messageCodec(
   'TaskStatus',

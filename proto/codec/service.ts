@@ -4,6 +4,7 @@ import type {
   PortSpec,
   PublishedPort,
   RestartPolicy,
+  Pin,
   Service,
   ServiceSpec,
   Stack,
@@ -226,13 +227,26 @@ const rolloutFromWire = (wire: Received<'Rollout'>): Rollout =>
     failedSlots: wire.failedSlots,
   });
 
+const pinsToWire = (pins: readonly Pin[]) =>
+  pins.map(({ slot, nodeId, kept }) => ({ slot: w.uint32(slot, 'Pin.slot'), nodeId, kept: kept === true }));
+
+const pinsFromWire = (pins: Received<'Service'>['pins']): readonly Pin[] =>
+  pins.map(({ slot, nodeId, kept }) => ({
+    slot,
+    nodeId: w.name(nodeId, 'Pin.node_id'),
+    ...(kept ? { kept: true } : {}),
+  }));
+
+export const keptPinsToWire = (pins: readonly Pin[]): Sent<'KeptPins'> => ({ pins: pinsToWire(pins) });
+export const keptPinsFromWire = (wire: Received<'KeptPins'>): readonly Pin[] => pinsFromWire(wire.pins);
+
 export const serviceToWire = (value: Service): Sent<'Service'> => ({
   stack: value.stack,
   name: value.name,
   vip: value.vip,
   ports: value.ports.map(publishedPortToWire),
   released: value.released,
-  pins: value.pins.map(({ slot, nodeId }) => ({ slot: w.uint32(slot, 'Pin.slot'), nodeId })),
+  pins: pinsToWire(value.pins),
   rollout: value.rollout === undefined ? null : rolloutToWire(value.rollout),
   previous: value.previous === undefined ? null : templateToWire(value.previous),
 });
@@ -244,7 +258,7 @@ export const serviceFromWire = (wire: Received<'Service'>): Service =>
     vip: w.name(wire.vip, 'Service.vip'),
     ports: wire.ports.map(publishedPortFromWire),
     released: wire.released,
-    pins: wire.pins.map(({ slot, nodeId }) => ({ slot, nodeId: w.name(nodeId, 'Pin.node_id') })),
+    pins: pinsFromWire(wire.pins),
     rollout: w.optional(wire.rollout, rolloutFromWire),
     previous: w.optional(wire.previous, templateFromWire),
   });

@@ -140,6 +140,8 @@ export interface Service {
 export interface Pin {
   readonly slot: number;
   readonly nodeId: string;
+  /** The slot was not wanted for a while, and left its volume there: whatever comes of its new tasks, they belong there. */
+  readonly kept?: true;
 }
 
 /** `stack/service`, the identity of a service in keys, units and messages. */

@@ -12,6 +12,7 @@ export function commitChanges(snapshot: Snapshot, changes: readonly Change[]): C
   const services = new Map(snapshot.services);
   const statuses = new Map(snapshot.statuses);
   const contents = new Map(snapshot.contents);
+  const keptPins = new Map(snapshot.keptPins);
   let { revision } = snapshot;
   let conflicts = 0;
   const holds = (map: ReadonlyMap<string, Stored<unknown>>, id: string, modRevision: number): boolean => {
@@ -34,7 +35,13 @@ export function commitChanges(snapshot: Snapshot, changes: readonly Change[]): C
         break;
       }
       case 'delete-service':
-        if (holds(services, change.id, change.modRevision)) services.delete(change.id);
+        if (!holds(services, change.id, change.modRevision)) break;
+        services.delete(change.id);
+        if (change.pins.length === 0) keptPins.delete(change.id);
+        else keptPins.set(change.id, { value: change.pins, modRevision });
+        break;
+      case 'delete-pins':
+        if (holds(keptPins, change.id, change.modRevision)) keptPins.delete(change.id);
         break;
       case 'put-task':
         if (change.node !== undefined && !holds(snapshot.nodes, change.node.id, change.node.modRevision)) break;
@@ -51,5 +58,5 @@ export function commitChanges(snapshot: Snapshot, changes: readonly Change[]): C
         break;
     }
   }
-  return { snapshot: { ...snapshot, revision, tasks, services, statuses, contents }, conflicts };
+  return { snapshot: { ...snapshot, revision, tasks, services, keptPins, statuses, contents }, conflicts };
 }

@@ -6,7 +6,7 @@ import type { Node, NodeFacts, NodeLiveness, NodeState } from '../../proto/domai
 import { anywhere } from '../../proto/domain/placement.ts';
 import { defaultUpdatePolicy } from '../../proto/domain/update.ts';
 import type { Rollout } from '../../proto/domain/update.ts';
-import type { Service, ServiceSpec, Stack, StackSpec, TaskTemplate } from '../../proto/domain/service.ts';
+import type { Pin, Service, ServiceSpec, Stack, StackSpec, TaskTemplate } from '../../proto/domain/service.ts';
 import { serviceId } from '../../proto/domain/service.ts';
 import { isEnded } from '../../proto/domain/task.ts';
 import type { Task, TaskState, TaskStatus } from '../../proto/domain/task.ts';
@@ -168,6 +168,8 @@ export interface SnapshotParts {
   /** Default: one for each node. */
   readonly facts?: readonly NodeFacts[];
   readonly contents?: readonly ContentFacts[];
+  /** By `stack/service`. */
+  readonly keptPins?: Readonly<Record<string, readonly Pin[]>>;
   readonly vipPool?: string;
 }
 
@@ -180,6 +182,7 @@ export function aSnapshot(parts: SnapshotParts = {}): Snapshot {
     vipPool: parts.vipPool ?? '10.80.0.0/16',
     stacks: storedBy(parts.stacks ?? [], (stack) => stack.spec.name),
     services: storedBy(parts.services ?? [], (service) => serviceId(service.stack, service.name)),
+    keptPins: new Map(Object.entries(parts.keptPins ?? {}).map(([id, value]) => [id, { value, modRevision: 1 }])),
     tasks: storedBy(parts.tasks ?? [], (task) => task.id),
     statuses: new Map((parts.statuses ?? []).map((status) => [status.taskId, status])),
     nodes: storedBy(nodes, (node) => node.id),

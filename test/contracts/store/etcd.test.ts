@@ -162,7 +162,7 @@ describe('store on etcd', () => {
     const store = await open({ prefix: '/fenced/' });
     const second = await open({ prefix: '/fenced/' });
     const before = await takeLeadership(store, fresh);
-    const gone = { kind: 'delete-service', id: 'a/b', modRevision: 0 } as const;
+    const gone = { kind: 'delete-service', id: 'a/b', modRevision: 0, pins: [] } as const;
     expect(await commitChanges(store, [gone], before.fence)).toMatchObject({ committed: 1, superseded: false });
     const after = await takeLeadership(second, fresh);
     expect(after.cluster.epoch).toBe(before.cluster.epoch + 1);

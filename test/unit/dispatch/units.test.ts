@@ -41,7 +41,7 @@ function snapshot(tasks: readonly Task[], statuses: readonly TaskStatus[]): Snap
   const facts = (nodeId: string) => [nodeId, { nodeId, address: '10.0.0.1', livenessPort: 1, capacity: { cpuMillis: 1, memoryBytes: 1 }, architecture: 'amd64', os: 'linux', agentVersion: '0' }] as const; // prettier-ignore
   const service = (name: string, ports: boolean) => [`s/${name}`, stored({ stack: 's', name, vip: '10.80.0.1', released: true, pins: [], ports: ports ? [{ target: 80, published: 8080, protocol: 'tcp' as const }] : [] })] as const; // prettier-ignore
   return {
-    revision: 1, containerPool: '10.64.0.0/12', vipPool: '10.80.0.0/16', contents: new Map(),
+    revision: 1, containerPool: '10.64.0.0/12', vipPool: '10.80.0.0/16', contents: new Map(), keptPins: new Map(),
     stacks: new Map([['s', stored(stackOf({ web: ['s_default'], counter: ['s_default'] }))]]),
     services: new Map([service('web', true), service('counter', false)]),
     tasks: new Map(tasks.map((each) => [each.id, stored(each)])),

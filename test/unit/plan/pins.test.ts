@@ -111,9 +111,32 @@ describe('a slot with a named volume', () => {
     expect(pinsOf(settle(ranOnce, aPlanInput(ranOnce)))).toEqual([{ slot: 1, nodeId: 'id-n2' }]);
   });
 
-  it('loses its pin with its slot, or with the volume', () => {
+  it('finds its volume again when it was not wanted for a while, whatever comes of its new tasks', () => {
+    const second = dbTask({ id: 'd2', slot: 2, nodeId: 'id-n3' });
+    const pins = [
+      { slot: 1, nodeId: 'id-n2' },
+      { slot: 2, nodeId: 'id-n3' },
+    ];
+    const both = { tasks: [dbTask(), second], statuses: [aStatus('d1', 'running'), aStatus('d2', 'running')] };
+    const scaled = pinned(both, pins);
+    const kept = [pins[0], { slot: 2, nodeId: 'id-n3', kept: true }];
+    expect(pinsOf(settle(scaled, aPlanInput(scaled)))).toEqual(kept);
+    const again = { ...both, services: [aService({ name: 'db', pins: [...pins.slice(0, 1), { slot: 2, nodeId: 'id-n3', kept: true as const }] })], stacks: [aStack('shop', [db({ replicas: 2 })])] }; // prettier-ignore
+    const back = pinned({ ...again, tasks: [dbTask()], statuses: [aStatus('d1', 'running')] });
+    expect(created(plan(back, aPlanInput(back)))).toMatchObject([{ slot: 2, nodeId: 'id-n3' }]);
+    const rejected = pinned({ ...again, statuses: [aStatus('d1', 'running'), aStatus('d2', 'rejected')] });
+    expect(pinsOf(settle(rejected, aPlanInput(rejected)))).toEqual(kept);
+  });
+
+  it('loses its pin with the volume, and one that is not wanted any more when nothing of it came to start', () => {
     const pins = [1, 2].map((slot) => ({ slot, nodeId: 'id-n2' }));
-    const scaled = pinned({}, pins);
+    const scaled = pinned(
+      {
+        tasks: [dbTask(), dbTask({ id: 'd2', slot: 2 })],
+        statuses: [aStatus('d1', 'running'), aStatus('d2', 'rejected')],
+      },
+      pins,
+    );
     expect(pinsOf(settle(scaled, aPlanInput(scaled)))).toEqual([{ slot: 1, nodeId: 'id-n2' }]);
     const bare = pinned({ stacks: [aStack('shop', [db({ template: aTemplate() })])] });
     expect(pinsOf(settle(bare, aPlanInput(bare)))).toEqual([]);
@@ -131,6 +154,45 @@ describe('a slot with a named volume', () => {
     const stack = aStack('shop', [db({ template: aTemplate({ mounts: [mount] }) })]);
     const snapshot = aSnapshot({ stacks: [stack], nodes: threeNodes });
     expect(pinsOf(settle(snapshot, aPlanInput(snapshot)))).toEqual([]);
+  });
+});
+
+describe('a service that is gone', () => {
+  const kept = [{ slot: 1, nodeId: 'id-n2', kept: true as const }];
+  const keptOf = (snapshot: Snapshot) => snapshot.keptPins.get('shop/db')?.value;
+
+  it('leaves its pins behind when its last task has gone, and takes them up when it is declared again', () => {
+    const removed = pinned({ stacks: [] });
+    const stopping = settle(removed, aPlanInput(removed));
+    expect([pinsOf(stopping), keptOf(stopping)]).toEqual([kept, undefined]);
+    const ended = { ...stopping, statuses: new Map([['d1', aStatus('d1', 'shutdown')]]) };
+    const gone = settle(ended, aPlanInput(ended));
+    expect([pinsOf(gone), keptOf(gone)]).toEqual([undefined, kept]);
+    const stacks = aSnapshot({ stacks: [aStack('shop', [db()])] }).stacks;
+    const again = { ...gone, stacks };
+    expect(created(plan(again, aPlanInput(again)))).toMatchObject([{ service: 'db', nodeId: 'id-n2' }]);
+    const input = withStates(again, { 'id-n2': 'down' });
+    const result = plan(again, input);
+    expect(created(result)[0]?.nodeId).toBeUndefined();
+    expect([...result.reasons.values()]).toEqual(['volume shop_data of slot 1 is on node n2, which is down']);
+  });
+
+  it('leaves none when it was without a volume in the end, or its only tasks never started', () => {
+    const bare = pinned({
+      stacks: [aStack('shop', [db({ template: aTemplate() })])],
+      tasks: [],
+      statuses: [],
+      keptPins: { 'shop/db': kept },
+    });
+    const removed = { ...settle(bare, aPlanInput(bare)), stacks: new Map(), tasks: new Map(), statuses: new Map() };
+    expect(keptOf(settle(removed, aPlanInput(removed)))).toBeUndefined();
+    const never = pinned({ stacks: [], statuses: [aStatus('d1', 'rejected')] });
+    expect(keptOf(settle(never, aPlanInput(never)))).toBeUndefined();
+  });
+
+  it('is forgotten with the last node that has something of it', () => {
+    const snapshot = aSnapshot({ nodes: [aNode('n1')], keptPins: { 'shop/db': kept, 'shop/other': [{ slot: 1, nodeId: 'id-n1' }] } }); // prettier-ignore
+    expect([...settle(snapshot, aPlanInput(snapshot)).keptPins.keys()]).toEqual(['shop/other']);
   });
 });
 

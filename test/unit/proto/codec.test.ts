@@ -32,6 +32,7 @@ const recordCases: readonly Case[] = [
   caseOf('Stack', { encode: records.encodeStack, decode: records.decodeStack }, arbitrary.stack),
   caseOf('Revision', { encode: records.encodeRevision, decode: records.decodeRevision }, arbitrary.revision),
   caseOf('Service', { encode: records.encodeService, decode: records.decodeService }, arbitrary.service),
+  caseOf('KeptPins', { encode: records.encodeKeptPins, decode: records.decodeKeptPins }, arbitrary.pins),
   caseOf('Task', { encode: records.encodeTask, decode: records.decodeTask }, arbitrary.task),
   caseOf('TaskStatus', { encode: records.encodeTaskStatus, decode: records.decodeTaskStatus }, arbitrary.taskStatus),
   caseOf('Node', { encode: records.encodeNode, decode: records.decodeNode }, arbitrary.node),

@@ -11,7 +11,7 @@ import type { FileMount, Mount } from '../../../proto/domain/mount.ts';
 import type { Placement } from '../../../proto/domain/placement.ts';
 import type { ResourceLimits, Resources } from '../../../proto/domain/resources.ts';
 import type { Revision } from '../../../proto/domain/revision.ts';
-import type { PublishedPort, Service, ServiceSpec, Stack, TaskTemplate } from '../../../proto/domain/service.ts';
+import type { Pin, PublishedPort, Service, ServiceSpec, Stack, TaskTemplate } from '../../../proto/domain/service.ts';
 import { taskStates } from '../../../proto/domain/task.ts';
 import type { Task, TaskStatus } from '../../../proto/domain/task.ts';
 import type { Rollout, UpdatePolicy } from '../../../proto/domain/update.ts';
@@ -211,6 +211,11 @@ export const revision: fc.Arbitrary<Revision> = fc.record(
   { requiredKeys: ['stack', 'kind', 'differences'] },
 );
 
+export const pins: fc.Arbitrary<readonly Pin[]> = fc.array(
+  fc.record({ slot: uint32, nodeId: named, kept: fc.constant(true as const) }, { requiredKeys: ['slot', 'nodeId'] }),
+  { maxLength: 2 },
+);
+
 export const service: fc.Arbitrary<Service> = fc.record(
   {
     stack: named,
@@ -218,7 +223,7 @@ export const service: fc.Arbitrary<Service> = fc.record(
     vip: named,
     ports,
     released: fc.boolean(),
-    pins: fc.array(fc.record({ slot: uint32, nodeId: named }), { maxLength: 2 }),
+    pins,
     rollout,
     previous: template,
   },

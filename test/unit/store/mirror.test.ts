@@ -301,7 +301,7 @@ describe('commitChanges', () => {
     ]);
     const outcome = await commitChanges(store, [
       { kind: 'delete-task', id: 't1', modRevision: revision },
-      { kind: 'delete-service', id: 'a/b', modRevision: service.revision },
+      { kind: 'delete-service', id: 'a/b', modRevision: service.revision, pins: [] },
     ]);
     expect(outcome.committed).toBe(2);
     expect((await store.range('')).entries).toEqual([]);
