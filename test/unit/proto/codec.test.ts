@@ -11,7 +11,9 @@ import * as rollouts from '../../../proto/codec/rollouts.ts';
 import * as records from '../../../proto/codec/records.ts';
 import type { Codec } from '../../../proto/codec/wire.ts';
 import { frota } from '../../../proto/gen/frota.js';
+import * as streams from '../../../proto/codec/streams.ts';
 import * as arbitrary from './records.arbitrary.ts';
+import * as streaming from './streams.arbitrary.ts';
 
 interface Case {
   readonly name: string;
@@ -120,9 +122,20 @@ const recordCases: readonly Case[] = [
   ),
 ];
 
+const streamCases: readonly Case[] = [
+  // On the session, where the agent hears of it.
+  caseOf('OpenStream', dispatch.controllerMessage, streaming.openStream),
+  caseOf('StreamUp', streams.streamUp, streaming.streamUp),
+  caseOf('StreamDown', streams.streamDown, streaming.streamDown),
+  caseOf('ExecUp', streams.execUp, streaming.execUp),
+  caseOf('ExecOutput', streams.execOutput, streaming.execOutput),
+  caseOf('LogsQuery', streams.logsQuery, streaming.logsQuery),
+  caseOf('LogsReply', streams.logsReply, streaming.logsReply),
+];
+
 const runs = { numRuns: 60 };
 
-describe.each(recordCases)('$name', ({ codec, values }) => {
+describe.each([...recordCases, ...streamCases])('$name', ({ codec, values }) => {
   test('decode(encode(x)) is x', () => {
     fc.assert(
       fc.property(values, (value) => {
@@ -156,6 +169,20 @@ describe.each(recordCases)('$name', ({ codec, values }) => {
 
 const sha256Hex = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
 const corrupt = expect.objectContaining({ code: 'corrupt' }) as FrotaError;
+
+describe('streams', () => {
+  test('a failure with a code of a later version is one that may pass', () => {
+    const bytes = frota.v1.StreamUp.encode({ failure: { code: 'too-new', text: 'x' } }).finish();
+    expect(streams.streamUp.decode(bytes)).toEqual({ kind: 'failure', code: 'unavailable', message: 'x' });
+  });
+
+  test('a message without content is none', () => {
+    const empty = new Uint8Array();
+    for (const codec of [streams.streamUp, streams.streamDown, streams.execUp, streams.execOutput]) {
+      expect(() => codec.decode(empty)).toThrow(corrupt);
+    }
+  });
+});
 
 describe('absence', () => {
   const base = {
