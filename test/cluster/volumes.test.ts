@@ -36,7 +36,7 @@ services:
     command: ["sh", "-c", "echo ${generation} >> /data/log; exec sleep 3600"]
     stop_grace_period: 0s
     volumes: ["kept:/data", {type: tmpfs, target: /scratch}]
-    deploy: {replicas: 2}
+    deploy: {replicas: 2, update_config: {parallelism: 0, monitor: 200ms}}
 volumes: {kept: {}}
 `;
 /** By slot: its node, what it finds, and whether it is another task than before. */
