@@ -70,7 +70,7 @@ async function nothingIsLeft(): Promise<void> {
       () => '/sys/fs/cgroup/unified',
       () => '/sys/fs/cgroup',
     );
-    const groups = await command('find', [join(root, 'frota', cluster.name), '-name', '*-drill']);
+    const groups = await command('find', [join(root, 'frota', cluster.name), '-mindepth', '1', '-name', '*-drill']);
     expect(groups.stdout).toBe('');
     const frozen = await command('grep', ['-rl', '^1', join(root, 'frota', cluster.name), '--include=cgroup.freeze']);
     expect(frozen.stdout).toBe('');
