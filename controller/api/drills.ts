@@ -64,7 +64,7 @@ export const followDrill = (
 ): AsyncIterable<DrillProgress> => followed(drills, id, owner, caller);
 
 export async function listDrills({ drills }: DrillPorts, { id }: ListDrillsRequest): Promise<ListDrillsReply> {
-  const all = await drills.list();
+  const all = (await drills.list()).map(withoutKey);
   if (id === undefined) return { drills: all };
   const found = all.filter((drill) => drill.id === id);
   if (found.length === 0) throw new FrotaError('not-found', `there is no drill "${id}"; see "frota drill ls"`);
@@ -72,7 +72,7 @@ export async function listDrills({ drills }: DrillPorts, { id }: ListDrillsReque
 }
 
 export async function stopDrill({ drills }: DrillPorts, id: string, by: string): Promise<StopDrillReply> {
-  return { drill: await drills.stop(id, `stopped by ${by}`) };
+  return { drill: withoutKey(await drills.stop(id, `stopped by ${by}`)) };
 }
 
 async function* followed(drills: Drills, id: string, owner: boolean, caller: Caller): AsyncIterable<DrillProgress> {
@@ -80,12 +80,17 @@ async function* followed(drills: Drills, id: string, owner: boolean, caller: Cal
   try {
     for await (const drill of drills.follow(id, caller.signal)) {
       last = drill;
-      yield { kind: 'drill', drill };
+      yield { kind: 'drill', drill: withoutKey(drill) };
     }
   } finally {
     // Nobody is there any more who would see what happens.
     if (owner && last?.state !== 'ended') void drills.stop(id, `${caller.name}, who ran it, has left`);
   }
+}
+
+/** What ends the fault is between this controller and the process that undoes it. */
+function withoutKey({ stop: _, ...shown }: Drill): Drill {
+  return shown;
 }
 
 function checkRequest({ forMs, perSecond, path }: RunDrillRequest): void {

@@ -1,7 +1,7 @@
 /** The controller hurts itself, once a process of its own is armed that makes sure that one runs again. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { FrotaError } from '../../proto/base/errors.ts';
@@ -30,6 +30,8 @@ export function createOwnFault({ folder, program }: OwnFaultOptions): OwnFault {
         stopKey,
         steps: [{ kind: 'run-again', program: await ownCommand(), cwd: process.cwd() }],
       };
+      // One drill at a time: what is here is an earlier one's, and over.
+      await rm(folder, { recursive: true, force: true });
       await mkdir(folder, { recursive: true, mode: 0o700 });
       const file = join(folder, `${drillId}.order.json`);
       await writeFile(file, JSON.stringify(order), { mode: 0o600 });

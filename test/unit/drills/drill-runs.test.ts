@@ -159,6 +159,8 @@ describe('a drill', () => {
       'saved ended',
     ]);
     const last = shown.at(-1);
+    expect(cluster.stored[0]?.stop?.key).toBe('key');
+    expect(JSON.stringify(shown)).not.toContain('4711');
     expect(last?.report).toMatchObject({ verdict: 'passed', undo: { confirmed: true } });
     // The fault follows its announcement, and lasts as long as was asked.
     expect((last?.faultAtMs ?? 0) - (last?.probedAtMs ?? 0)).toBe(1_100);
