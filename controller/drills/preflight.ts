@@ -129,7 +129,7 @@ function chooseVictim(
   const tasks = runningTasks(snapshot).filter((task) => service === undefined || serviceOf(task) === service);
   const counts = [...snapshot.nodes.values()]
     .map(({ value: { id, name } }) => ({ id, name, count: tasks.filter(({ nodeId }) => nodeId === id).length }))
-    .sort((a, b) => b.count - a.count || a.name.localeCompare(b.name, 'en', { numeric: true }));
+    .sort((a, b) => b.count - a.count || byName(a.name, b.name));
   const running = counts.filter(({ count }) => count > 0);
   const pool = request.random ? (running.length > 0 ? running : counts) : counts;
   const chosen =
@@ -137,7 +137,10 @@ function chooseVictim(
       ? pool[request.random ? Math.floor(draw * pool.length) : 0]
       : counts.find(({ id, name }) => id === request.node || name === request.node);
   if (chosen === undefined) {
-    const known = counts.map(({ name }) => name).join(', ');
+    const known = counts
+      .map(({ name }) => name)
+      .sort(byName)
+      .join(', ');
     const message = request.node === undefined ? 'there are no nodes' : `there is no node "${request.node}"`;
     refusals.push({ kind: 'unknown', message: known === '' ? message : `${message}; there are: ${known}` });
     return undefined;
@@ -209,7 +212,7 @@ function choosePlanOfProbe(
     refusals.push({ kind: 'nothing-spared', message: `${victim.name} is the only node: nothing would be left` });
   }
   const port = service === undefined ? undefined : tcpPort(snapshot.services.get(service)?.value);
-  const sorted = [...spared].sort((a, b) => a.name.localeCompare(b.name, 'en', { numeric: true }));
+  const sorted = [...spared].sort((a, b) => byName(a.name, b.name));
   const [witness] = sorted;
   if (port === undefined || witness === undefined) return undefined;
   const targets = sorted.flatMap(({ id }) => {
@@ -227,6 +230,9 @@ function choosePlanOfProbe(
     containerPort: port.target,
   };
 }
+
+/** `n2` before `n10`. */
+const byName = (a: string, b: string): number => a.localeCompare(b, 'en', { numeric: true });
 
 const tcpPort = (service: Service | undefined): PublishedPort | undefined =>
   service?.ports.find(({ protocol }) => protocol === 'tcp');

@@ -65,6 +65,13 @@ describe('the pre-flight of a drill', () => {
     ]);
   });
 
+  it('names the nodes there are in their order, whatever runs on them', () => {
+    const shop = aShop();
+    const tasks = new Map([...shop.tasks].filter(([, { value }]) => value.nodeId !== 'id-n1'));
+    const result = refusalsOf(check({ ...shop, tasks }, { node: 'n9' }));
+    expect(result).toContainEqual(['unknown', 'there is no node "n9"; there are: n1, n2, n3, n4']);
+  });
+
   it('refuses a cluster that is not as declared', () => {
     const shop = aShop();
     const statuses = new Map([...shop.statuses].filter(([id]) => id !== 't3'));
