@@ -30,6 +30,7 @@ import type { ControllerOptions } from './options.ts';
 import { plan } from './plan/plan.ts';
 import { spareImages as chooseSpares } from './plan/spare-images.ts';
 import type { Plan, Snapshot } from './plan/snapshot.ts';
+import { rememberHashes } from './plan/template-hashes.ts';
 import { sparesOfNodes } from './schedule/spares.ts';
 import { ensureAdminContext } from './security/admin-context.ts';
 import { loadOrCreateAuthority } from './security/authority.ts';
@@ -134,12 +135,13 @@ async function startCore(
   });
   const history = await startHistory({ store, leadership, judge, mirror, clock, logger });
   stops.push(() => history.chronicle.close());
+  const templateHash = rememberHashes(sha256);
   const loop = startControlLoop({
     snapshot,
     liveness,
     plan: (snapshot, input) =>
       mirror.unreadable().size === 0
-        ? plan(snapshot, { ...input, spares: spares.chosen() })
+        ? plan(snapshot, { ...input, spares: spares.chosen(), templateHash })
         : held(mirror.unreadable()),
     commit: (changes) => records.commit(changes),
     onCommitted: (changes, times) => {

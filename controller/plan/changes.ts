@@ -30,6 +30,7 @@ export function changesOf(draft: Draft): readonly Change[] {
       if (releasesPorts(service)) releasing.push(change);
       else services.push(change);
     }
+    if (service.isAtRest) continue;
     for (const task of tasksOf(service)) {
       const taskChange = changeOfTask(draft, task);
       if (taskChange === undefined) continue;
@@ -51,6 +52,7 @@ function portChanges(
   { snapshot }: Draft,
   releasing: readonly { readonly service: Service; readonly modRevision: number }[],
 ): readonly Change[] {
+  if (releasing.length === 0) return [];
   const owners = new Map(
     [...snapshot.services].flatMap(([id, { value }]) =>
       value.ports.map(({ published, protocol }) => [portKey(published, protocol), id] as const),

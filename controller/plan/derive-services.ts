@@ -31,9 +31,16 @@ export function deriveServices(draft: Draft): void {
       vip,
       ports: ports.get(service.id) ?? [],
     };
-    if (canonicalJson(record) !== canonicalJson(service.record)) service.record = record;
+    if (service.record === undefined || !isSame(record, service.record)) service.record = record;
   }
 }
+
+/** All else in the new one comes from the old one. */
+const isSame = (a: Service, b: Service): boolean =>
+  a.stack === b.stack &&
+  a.name === b.name &&
+  a.vip === b.vip &&
+  (a.ports.length === 0 ? b.ports.length === 0 : canonicalJson(a.ports) === canonicalJson(b.ports));
 
 /** The record outlives the declaration until the last task is gone, so that its VIP is not given away while it is in use. */
 export function dropServices(draft: Draft): void {

@@ -5,11 +5,17 @@
 import type { Problem } from '../../proto/base/errors.ts';
 import type { Node } from '../../proto/domain/node.ts';
 import { serviceId } from '../../proto/domain/service.ts';
-import type { Pin, Service, ServiceSpec, TaskTemplate } from '../../proto/domain/service.ts';
+import type { Pin, Service, TaskTemplate } from '../../proto/domain/service.ts';
 import { isEnded, taskState } from '../../proto/domain/task.ts';
 import type { Task, TaskState, TaskStatus } from '../../proto/domain/task.ts';
-import { canonicalJson } from './canonical-json.ts';
+import type { ConstraintCheck } from '../schedule/attributes.ts';
+import { openRestCheck } from './at-rest.ts';
+import type { RestCheck } from './at-rest.ts';
+import type { Declaration } from './declaration.ts';
 import type { PlanInput, Snapshot, Stored } from './snapshot.ts';
+import { hashingWith } from './template-hashes.ts';
+
+export type { Declaration } from './declaration.ts';
 
 export interface DraftTask {
   /** Absent: made in this pass. */
@@ -17,12 +23,6 @@ export interface DraftTask {
   readonly status: TaskStatus | undefined;
   task: Task;
   deleted: boolean;
-}
-
-/** What a stack declares of a service, with the hash of its template. */
-export interface Declaration {
-  readonly spec: ServiceSpec;
-  readonly templateHash: string;
 }
 
 /** A service that is declared, or of which something is left. */
@@ -37,10 +37,14 @@ export interface DraftService {
   record: Service | undefined;
   /** Of a record that goes in this pass. */
   leaves?: readonly Pin[];
-  /** By slot, every task, ended ones too. */
+  /** By slot, every task, ended ones too; made when first asked for. */
   readonly slots: Map<number, DraftTask[]>;
+  /** Nothing of its tasks changes in this pass (`at-rest`). */
+  readonly isAtRest: boolean;
   /** Asked for with `wantedSlots`. */
   wanted?: ReadonlySet<number>;
+  /** Its constraints, read once (`slot-holders`). */
+  unmet?: ConstraintCheck;
   /** Why none of its tasks is placed yet (`dependencies`). */
   waitsFor?: string;
 }
@@ -50,6 +54,10 @@ export interface Draft {
   readonly input: PlanInput;
   /** By `stack/service`, in that order. */
   readonly services: ReadonlyMap<string, DraftService>;
+  /** Those that are not at rest, in the same order. */
+  readonly moving: readonly DraftService[];
+  /** The tasks of all others, of which none changes. */
+  readonly resting: readonly Stored<Task>[];
   /** Ids of nodes that this pass gives up (`judge-nodes`). */
   readonly lost: Set<string>;
   /** Asked for with `nodeOfSlot`. */
@@ -61,38 +69,99 @@ export interface Draft {
   placesAgain: boolean;
 }
 
-export function openDraft(snapshot: Snapshot, input: PlanInput): Draft {
+/** `isAtRest` says which services the stages pass over; it changes what a pass costs, never what comes of it. */
+export function openDraft(
+  snapshot: Snapshot,
+  input: PlanInput,
+  isAtRest: RestCheck = openRestCheck(snapshot, input),
+): Draft {
+  const found = [...sourcesOf(snapshot, input).values()].sort((a, b) => (a.id < b.id ? -1 : 1));
   const services = new Map<string, DraftService>();
-  const add = (stack: string, name: string, declared?: Declaration): DraftService => {
-    const id = serviceId(stack, name);
-    const stored = snapshot.services.get(id);
-    const service: DraftService = { id, stack, name, declared, stored, record: stored?.value, slots: new Map() };
-    services.set(id, service);
-    return service;
-  };
-  for (const { value: stack } of snapshot.stacks.values()) {
-    for (const spec of stack.spec.services) {
-      add(stack.spec.name, spec.name, { spec, templateHash: templateHash(spec.template, input.hash) });
-    }
+  const moving: DraftService[] = [];
+  const resting: Stored<Task>[] = [];
+  for (const source of found) {
+    const service = openService(snapshot, source, isAtRest);
+    services.set(service.id, service);
+    if (!service.isAtRest) moving.push(service);
+    else for (const stored of source.tasks) resting.push(stored);
   }
-  for (const [id, { value }] of snapshot.services) if (!services.has(id)) add(value.stack, value.name);
-  for (const stored of snapshot.tasks.values()) {
-    const task = stored.value;
-    const service = services.get(serviceId(task.stack, task.service)) ?? add(task.stack, task.service);
-    addToSlot(service, { stored, status: snapshot.statuses.get(task.id), task, deleted: false });
-  }
-  const sorted = [...services.values()].sort((a, b) => (a.id < b.id ? -1 : 1));
-  for (const service of sorted) for (const tasks of service.slots.values()) tasks.sort(byAttempt);
   return {
     snapshot,
     input,
-    services: new Map(sorted.map((service) => [service.id, service])),
+    services,
+    moving,
+    resting,
     lost: new Set(),
     reasons: new Map(),
     problems: [],
     wakeAtMs: undefined,
     placesAgain: false,
   };
+}
+
+/** What the snapshot has of one service. */
+interface Source {
+  readonly id: string;
+  readonly stack: string;
+  readonly name: string;
+  readonly declared: Declaration | undefined;
+  readonly tasks: Stored<Task>[];
+}
+
+function sourcesOf(snapshot: Snapshot, input: PlanInput): ReadonlyMap<string, Source> {
+  const hashOf = input.templateHash ?? hashingWith(input.hash);
+  const sources = new Map<string, Source>();
+  // Tasks find theirs without a new text for each.
+  const byStack = new Map<string, Map<string, Source>>();
+  const add = (stack: string, name: string, declared?: Declaration): Source => {
+    const source: Source = { id: serviceId(stack, name), stack, name, declared, tasks: [] };
+    const ofStack = byStack.get(stack) ?? new Map<string, Source>();
+    byStack.set(stack, ofStack.set(name, source));
+    sources.set(source.id, source);
+    return source;
+  };
+  for (const { value: stack } of snapshot.stacks.values()) {
+    for (const spec of stack.spec.services) {
+      add(stack.spec.name, spec.name, { spec, templateHash: hashOf(spec.template) });
+    }
+  }
+  for (const [id, { value }] of snapshot.services) if (!sources.has(id)) add(value.stack, value.name);
+  for (const stored of snapshot.tasks.values()) {
+    const { stack, service } = stored.value;
+    (byStack.get(stack)?.get(service) ?? add(stack, service)).tasks.push(stored);
+  }
+  return sources;
+}
+
+function openService(
+  snapshot: Snapshot,
+  { id, stack, name, declared, tasks }: Source,
+  isAtRest: RestCheck,
+): DraftService {
+  const stored = snapshot.services.get(id);
+  let slots: Map<number, DraftTask[]> | undefined;
+  return {
+    id,
+    stack,
+    name,
+    declared,
+    stored,
+    record: stored?.value,
+    isAtRest: isAtRest(declared, stored?.value, tasks),
+    get slots() {
+      return (slots ??= slotsOf(snapshot, tasks));
+    },
+  };
+}
+
+function slotsOf({ statuses }: Snapshot, tasks: readonly Stored<Task>[]): Map<number, DraftTask[]> {
+  const slots = new Map<number, DraftTask[]>();
+  for (const stored of tasks) {
+    const task = stored.value;
+    addToSlot({ slots }, { stored, status: statuses.get(task.id), task, deleted: false });
+  }
+  for (const ofSlot of slots.values()) if (ofSlot.length > 1) ofSlot.sort(byAttempt);
+  return slots;
 }
 
 /** The next pass is due then at the latest, though nothing happens. */
@@ -102,10 +171,10 @@ export function wakeAt(draft: Draft, wallMs: number): void {
 
 /** Two templates with equal hashes are interchangeable. */
 export function templateHash(template: TaskTemplate, hash: (text: string) => string): string {
-  return hash(canonicalJson(template));
+  return hashingWith(hash)(template);
 }
 
-export function addToSlot(service: DraftService, task: DraftTask): void {
+export function addToSlot(service: Pick<DraftService, 'slots'>, task: DraftTask): void {
   const tasks = service.slots.get(task.task.slot);
   if (tasks === undefined) service.slots.set(task.task.slot, [task]);
   else tasks.push(task);

@@ -13,7 +13,7 @@ import { wantedSlots } from './wanted-slots.ts';
 
 export function drainNodes(draft: Draft): void {
   const someDrained = [...draft.snapshot.nodes.values()].some(({ value }) => value.availability === 'drain');
-  for (const service of draft.services.values()) {
+  for (const service of draft.moving) {
     const inForce = templateInForce(service);
     if (inForce === undefined || !(someDrained || inForce.spec.placement.constraints.length > 0)) continue;
     drainService(draft, service, inForce);

@@ -15,7 +15,7 @@ export function judgeNodes(draft: Draft): void {
   for (const id of draft.snapshot.nodes.keys()) {
     if (draft.input.liveness.get(id)?.state === 'down' && !held.has(id)) draft.lost.add(id);
   }
-  for (const service of draft.services.values()) {
+  for (const service of draft.moving) {
     for (const task of tasksOf(service)) {
       const { nodeId } = task.task;
       if (nodeId === undefined || !isLive(task)) continue;

@@ -12,7 +12,7 @@ import { whyFailed } from './task-failure.ts';
 import { wantedSlots } from './wanted-slots.ts';
 
 export function judgeRollouts(draft: Draft): void {
-  for (const service of draft.services.values()) {
+  for (const service of draft.moving) {
     const { declared, record } = service;
     const stack = draft.snapshot.stacks.get(service.stack)?.value;
     if (record === undefined) continue;

@@ -4,16 +4,12 @@
  * its own. It goes when the service is declared without a volume, when its node has left the cluster for good, or when all
  * that ever came of it was rejected, so that nothing is on that node yet.
  */
-import type { Pin, TaskTemplate } from '../../proto/domain/service.ts';
+import type { Pin } from '../../proto/domain/service.ts';
 import { isWanted, stateOf } from './draft.ts';
 import type { Draft, DraftService, DraftTask } from './draft.ts';
+import { namedVolumes } from './named-volumes.ts';
 import type { Change } from './snapshot.ts';
 import { wantedSlots } from './wanted-slots.ts';
-
-/** By the volume's name in the cluster. */
-export function namedVolumes({ mounts }: TaskTemplate): readonly string[] {
-  return mounts.flatMap((mount) => (mount.kind === 'volume' && mount.volume !== undefined ? [mount.volume] : []));
-}
 
 /** What is left of the pins before anything is placed. */
 export function revisePins(draft: Draft): void {

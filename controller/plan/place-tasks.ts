@@ -11,7 +11,8 @@ import { nodesToAvoid } from '../schedule/scores/rejections.ts';
 import type { Rejection } from '../schedule/scores/rejections.ts';
 import { isLive, isWanted, stateOf, tasksOf } from './draft.ts';
 import type { Draft, DraftService, DraftTask } from './draft.ts';
-import { namedVolumes, nodesWithVolumes, pinPlaced } from './pins.ts';
+import { namedVolumes } from './named-volumes.ts';
+import { nodesWithVolumes, pinPlaced } from './pins.ts';
 import { quickFailureMs, waitsUntil } from './restart-policy.ts';
 import { templateInForce } from './rollout-policy.ts';
 import { nodeOfSlot } from './wanted-slots.ts';
@@ -31,7 +32,7 @@ interface Nodes {
 }
 
 export function placeTasks(draft: Draft): void {
-  const batches = [...draft.services.values()].flatMap((service) => batchesOf(draft, service));
+  const batches = draft.moving.flatMap((service) => batchesOf(draft, service));
   if (batches.length === 0) return;
   // Who has waited longest comes first, so that no service starves behind another's name.
   batches.sort((a, b) => a.oldestMs - b.oldestMs || (a.service.id < b.service.id ? -1 : 1));
@@ -92,7 +93,11 @@ function occupiedRooms(draft: Draft): ReadonlyMap<string, Room> {
       state: draft.input.liveness.get(node.id)?.state,
     })),
   );
-  for (const service of draft.services.values()) {
+  for (const { value: task } of draft.resting) {
+    const room = task.desired === 'running' ? rooms.get(task.nodeId ?? '') : undefined;
+    if (room !== undefined) reserve(room, task.template.reservations);
+  }
+  for (const service of draft.moving) {
     for (const task of tasksOf(service)) {
       const { nodeId, template } = task.task;
       const room = nodeId === undefined || !isLive(task) ? undefined : rooms.get(nodeId);

@@ -3,6 +3,7 @@ import { changesOf } from './changes.ts';
 import { releaseServices } from './dependencies.ts';
 import { deriveServices, dropServices } from './derive-services.ts';
 import { openDraft } from './draft.ts';
+import type { Draft } from './draft.ts';
 import { drainNodes } from './drain-nodes.ts';
 import { judgeNodes } from './judge-nodes.ts';
 import { judgeRollouts } from './judge-rollouts.ts';
@@ -18,8 +19,10 @@ import type { Plan, PlanInput, Snapshot } from './snapshot.ts';
  * Deterministic for equal inputs. Applied whole, with no new status, the next plan has no changes. A new stack goes
  * to assigned tasks in one pass, and a lost node's slots get their new nodes in the pass that gives up the old ones.
  */
-export function plan(snapshot: Snapshot, input: PlanInput): Plan {
-  const draft = openDraft(snapshot, input);
+export const plan = (snapshot: Snapshot, input: PlanInput): Plan => planOf(openDraft(snapshot, input));
+
+/** The stages, over a draft that was just opened. */
+export function planOf(draft: Draft): Plan {
   deriveServices(draft);
   judgeNodes(draft);
   judgeRollouts(draft);

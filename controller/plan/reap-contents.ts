@@ -33,7 +33,8 @@ function usedContents(draft: Draft): ReadonlySet<string> {
     use(contentIdsOf(value.spec));
     use(value.keptContents.map(({ contentId }) => contentId));
   }
-  for (const service of draft.services.values()) {
+  // What is at rest uses what its stack declares.
+  for (const service of draft.moving) {
     const previous = service.record?.previous;
     if (previous !== undefined) use(contentIdsOfTemplate(previous));
     for (const task of tasksOf(service)) if (isLive(task)) use(contentIdsOfTemplate(task.task.template));

@@ -2,13 +2,11 @@
 import { isEnded } from '../../proto/domain/task.ts';
 import { stateOf } from './draft.ts';
 import type { Draft, DraftService, DraftTask } from './draft.ts';
+import { endedTasksKeptPerSlot } from './slot-history.ts';
 import { nodeOfSlot, wantedSlots } from './wanted-slots.ts';
 
-/** Enough to see a pattern in `frota ps --all`; Swarm's default is 5 with the running one. */
-export const endedTasksKeptPerSlot = 4;
-
 export function reap(draft: Draft): void {
-  for (const service of draft.services.values()) {
+  for (const service of draft.moving) {
     for (const [slot, tasks] of service.slots)
       reapSlot(tasks, hasHistory(draft, service, slot) ? endedTasksKeptPerSlot : 0);
   }

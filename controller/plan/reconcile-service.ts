@@ -13,7 +13,7 @@ import { settleHolder, tookItsSlot } from './slot-holders.ts';
 import { nodeOfSlot, wantedSlots, whyUnwanted } from './wanted-slots.ts';
 
 export function reconcileServices(draft: Draft): void {
-  for (const service of draft.services.values()) {
+  for (const service of draft.moving) {
     const inForce = templateInForce(service);
     if (inForce === undefined) retireAll(draft, service);
     else reconcileService(draft, service, inForce);

@@ -15,7 +15,7 @@ import type { SlotProgress } from './slot-progress.ts';
 import { wantedSlots } from './wanted-slots.ts';
 
 export function updateServices(draft: Draft): void {
-  for (const service of draft.services.values()) {
+  for (const service of draft.moving) {
     const inForce = templateInForce(service);
     const rollout = service.record?.rollout;
     if (inForce !== undefined && isUnderWay(rollout)) advance(draft, service, inForce, rollout);

@@ -4,7 +4,7 @@
  */
 import { constraintText } from '../../proto/domain/placement.ts';
 import type { Task } from '../../proto/domain/task.ts';
-import { unmetConstraint } from '../schedule/attributes.ts';
+import { checkOf } from '../schedule/attributes.ts';
 import { taskStateRank } from '../../proto/domain/task.ts';
 import { isLive, isWanted, retire, stateOf } from './draft.ts';
 import type { Declaration, Draft, DraftService, DraftTask } from './draft.ts';
@@ -37,7 +37,8 @@ export function whyLeaves(
   if (node === undefined) return undefined;
   if (node.availability === 'drain') return `node ${node.name} is drained`;
   if (node.availability === 'pause' || isPinned(service, task)) return undefined;
-  const unmet = unmetConstraint(spec.placement.constraints, node, draft.snapshot.facts.get(node.id));
+  service.unmet ??= checkOf(spec.placement.constraints);
+  const unmet = service.unmet(node, draft.snapshot.facts.get(node.id));
   return unmet && `node ${node.name} doesn't match "${constraintText(unmet)}"`;
 }
 

@@ -3,7 +3,7 @@ import type { Now } from '../../proto/base/clock.ts';
 import type { Problem } from '../../proto/base/errors.ts';
 import type { ContentFacts } from '../../proto/domain/content.ts';
 import type { Node, NodeFacts, NodeLiveness } from '../../proto/domain/node.ts';
-import type { Pin, Service, Stack } from '../../proto/domain/service.ts';
+import type { Pin, Service, Stack, TaskTemplate } from '../../proto/domain/service.ts';
 import type { Task, TaskStatus } from '../../proto/domain/task.ts';
 import type { SparesByService } from '../schedule/spares.ts';
 
@@ -47,6 +47,8 @@ export interface PlanInput {
   readonly spares?: SparesByService;
   /** `sha256` or the like of a canonical text, as hex; passed in because pure rooms import no `node:*`. */
   readonly hash: (text: string) => string;
+  /** Gives what `hash` gives of a template, and need not work it out anew in each pass (`template-hashes`). */
+  readonly templateHash?: (template: TaskTemplate) => string;
 }
 
 /**

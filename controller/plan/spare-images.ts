@@ -7,7 +7,7 @@ import { openRooms, reserve } from '../schedule/rooms.ts';
 import type { Room } from '../schedule/rooms.ts';
 import { chooseSpares } from '../schedule/spares.ts';
 import type { SpareRequest, SparesByService } from '../schedule/spares.ts';
-import { namedVolumes } from './pins.ts';
+import { namedVolumes } from './named-volumes.ts';
 import type { Snapshot } from './snapshot.ts';
 
 export interface SpareOptions {

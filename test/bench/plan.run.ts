@@ -2,9 +2,10 @@
 import { expect, it } from 'vitest';
 import { plan } from '../../controller/plan/plan.ts';
 import type { Plan, Snapshot } from '../../controller/plan/snapshot.ts';
+import { rememberHashes } from '../../controller/plan/template-hashes.ts';
 import type { NodeLiveness } from '../../proto/domain/node.ts';
 import { commitChanges } from '../builders/commit.ts';
-import { aPlanInput, startMs } from '../builders/domain.ts';
+import { aPlanInput, sha256, startMs } from '../builders/domain.ts';
 import { aFleet, allRunning, fleetLiveness } from '../builders/fleet.ts';
 import type { FleetKind } from '../builders/fleet.ts';
 import { heapMiB, report, timed } from './samples.ts';
@@ -15,11 +16,14 @@ const rounds = Number(process.env['ROUNDS'] ?? '5');
 /** Placements a second that issue 4 asks for, on one core. */
 const floors: Readonly<Record<FleetKind, number>> = { plain: 50_000, constrained: 10_000 };
 
+/** As the controller has it: from the second pass on it has seen the templates. */
+const templateHash = rememberHashes(sha256);
+
 /** Ids of as many letters as the controller's own. */
 function pass(snapshot: Snapshot, liveness: ReadonlyMap<string, NodeLiveness>, wall = startMs + 60_000): Plan {
   let count = snapshot.revision * 1_000;
   const newId = (): string => `t${String((count += 1)).padStart(11, '0')}`;
-  return plan(snapshot, aPlanInput(snapshot, { liveness, newId, wall }));
+  return plan(snapshot, aPlanInput(snapshot, { liveness, newId, wall, templateHash }));
 }
 
 const placements = ({ changes }: Plan): number =>

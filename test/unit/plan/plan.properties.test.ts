@@ -4,7 +4,7 @@ import { portKey } from '../../../controller/network/published-ports.ts';
 import { isConverged } from '../../../controller/plan/converged.ts';
 import { plan } from '../../../controller/plan/plan.ts';
 import { isStuck } from '../../../controller/plan/rollout-policy.ts';
-import { endedTasksKeptPerSlot } from '../../../controller/plan/reap.ts';
+import { endedTasksKeptPerSlot } from '../../../controller/plan/slot-history.ts';
 import type { Snapshot } from '../../../controller/plan/snapshot.ts';
 import type { ServiceSpec } from '../../../proto/domain/service.ts';
 import type { UpdatePolicy } from '../../../proto/domain/update.ts';

@@ -1,6 +1,9 @@
 /** A small cluster without processes: agents that obey or fail at random, a store that loses commits, a controller that forgets. */
-import { plan } from '../../../controller/plan/plan.ts';
-import type { Plan, Snapshot } from '../../../controller/plan/snapshot.ts';
+import { expect } from 'vitest';
+import { openDraft } from '../../../controller/plan/draft.ts';
+import { plan, planOf } from '../../../controller/plan/plan.ts';
+import type { Plan, PlanInput, Snapshot } from '../../../controller/plan/snapshot.ts';
+import { rememberHashes } from '../../../controller/plan/template-hashes.ts';
 import { monoMs, wallMs } from '../../../proto/base/clock.ts';
 import type { Node, NodeState } from '../../../proto/domain/node.ts';
 import type { ServiceSpec } from '../../../proto/domain/service.ts';
@@ -30,6 +33,7 @@ export class World {
   /** What agents tell of what runs. */
   health: Health = 'none';
   private ids = 0;
+  private readonly templateHash = rememberHashes(sha256);
   private states = new Map<string, NodeState | undefined>();
 
   constructor(nodeCount: number) {
@@ -90,13 +94,32 @@ export class World {
     }
   }
 
+  /** Services at rest are passed over; a look at all of them must give the same plan. */
   plan(): Plan {
-    return plan(this.snapshot, {
+    let { ids } = this;
+    const everything = planOf(
+      openDraft(
+        this.snapshot,
+        this.input(() => (ids += 1)),
+        () => false,
+      ),
+    );
+    const result = plan(
+      this.snapshot,
+      this.input(() => (this.ids += 1)),
+    );
+    expect(result).toEqual(everything);
+    return result;
+  }
+
+  private input(count: () => number): PlanInput {
+    return {
       now: { monoMs: monoMs(this.wall - startMs), wallMs: wallMs(this.wall) },
-      newId: () => `task-${String((this.ids += 1))}`,
+      newId: () => `task-${String(count())}`,
       liveness: this.liveness(),
       hash: sha256,
-    });
+      templateHash: this.templateHash,
+    };
   }
 
   liveness(): ReturnType<typeof aLiveness> {
