@@ -17,7 +17,7 @@ type Ask = <T>(call: (options: { deadlineMs: number }) => Promise<T>, deadlineMs
 export function drillCalls(
   client: Client<typeof controlService>,
   ask: Ask,
-  connected: () => Promise<void>,
+  connected: () => Promise<unknown>,
 ): Pick<Control, 'runDrill' | 'listDrills' | 'stopDrill'> {
   return {
     runDrill: async function* (request, signal) {

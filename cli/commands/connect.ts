@@ -1,13 +1,14 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { FrotaError } from '../../proto/base/errors.ts';
 import { connect, createClient } from '../../proto/rpc/client.ts';
 import type { Client } from '../../proto/rpc/client.ts';
 import { controlService } from '../../proto/rpc/service.ts';
 import type { ListEventsReply, ListEventsRequest } from '../../proto/codec/events.ts';
-import type { ClusterEvent } from '../../proto/domain/event.ts';
+import type { LogsReply } from '../../proto/codec/streams.ts';
 import type { ClusterContext } from '../contexts/contexts-file.ts';
 import { drillCalls } from './connect-drills.ts';
 import type { Control } from './control.ts';
+import { followed } from './followed.ts';
+import { ToldLogs } from './told-logs.ts';
 
 /** A controller answers these from memory or after one write. */
 const callDeadlineMs = 20_000;
@@ -22,8 +23,8 @@ export function connectControl({ addresses, ca, certificate, key }: ClusterConte
   // The control port is the first; the others serve something else.
   const connection = connect({ addresses: addresses.slice(0, 1), tls: { ca, certificate, key } });
   const client = createClient(controlService, connection);
-  let ready: Promise<void> | undefined;
-  const connected = (): Promise<void> => (ready ??= connection.ready(restartGraceMs));
+  let ready: Promise<boolean> | undefined;
+  const connected = (): Promise<boolean> => (ready ??= connection.ready(restartGraceMs));
   const ask = async <T>(
     call: (options: { deadlineMs: number }) => Promise<T>,
     deadlineMs = callDeadlineMs,
@@ -51,15 +52,11 @@ export function connectControl({ addresses, ca, certificate, key }: ClusterConte
       await connected();
       yield* client.watchStack({ stack }, { signal });
     },
-    listEvents: (request, signal) =>
-      resumedEvents(request, signal, async function* (from) {
-        await connected();
-        yield* client.listEvents(from, { signal });
-      }),
     inspect: async (name, signal) => (await ask((options) => client.inspect({ name }, { ...options, signal }))).found,
     ...rolloutCalls(client, ask),
     ...registryCalls(client, ask),
-    ...streamCalls(client, connected),
+    ...followedCalls(client, connected, () => connection.ready(readyWithinMs)),
+    exec: execCall(client, connected),
     ...drillCalls(client, ask, connected),
     createJoinToken: (ttlSeconds, signal) =>
       ask((options) => client.createJoinToken({ ttlSeconds }, { ...options, signal })),
@@ -108,58 +105,62 @@ function registryCalls(
   };
 }
 
-function streamCalls(client: ControlClient, connected: () => Promise<void>): Pick<Control, 'exec' | 'logs'> {
+/** Before a broken stream is opened again; the pause between two attempts comes on top. */
+const readyWithinMs = 2_000;
+
+function followedCalls(
+  client: ControlClient,
+  connected: () => Promise<unknown>,
+  ready: () => Promise<boolean>,
+): Pick<Control, 'listEvents' | 'logs'> {
+  const silent = (): void => undefined;
   return {
-    logs: async function* (query, signal) {
+    listEvents: async function* (request, signal, note = silent) {
       await connected();
-      yield* client.logs(query, { signal });
-    },
-    exec: async function* (start, inputs, signal) {
-      await connected();
-      const call = client.exec({ signal });
-      const send = async (): Promise<void> => {
-        await call.write({ kind: 'start', start });
-        for await (const input of inputs) await call.write({ kind: 'input', input });
-      };
-      // What can't be sent any more is told by what is read.
-      void send().catch(() => undefined);
-      try {
-        yield* call;
-      } finally {
-        call.close();
+      let from = request;
+      const open = (): AsyncIterable<ListEventsReply> => client.listEvents(from, { signal });
+      for await (const { events, through } of request.follow ? followed(open, { ready, signal, note }) : open()) {
+        for (const event of events) {
+          from = eventsAfter(request, event.sequence);
+          yield event;
+        }
+        if (through !== undefined) from = eventsAfter(request, through);
       }
+    },
+    logs: async function* (query, signal, note = silent) {
+      await connected();
+      if (!query.follow) {
+        yield* client.logs(query, { signal });
+        return;
+      }
+      const told = new ToldLogs(query, () => Date.now());
+      const open = (): AsyncIterable<LogsReply> => client.logs(told.next(), { signal });
+      for await (const reply of followed(open, { ready, signal, note })) yield told.pass(reply);
     },
   };
 }
 
-/** A controller that restarts is asked again from the last event on; one that is gone for good is an error. */
-async function* resumedEvents(
-  request: ListEventsRequest,
-  signal: AbortSignal,
-  ask: (request: ListEventsRequest) => AsyncIterable<ListEventsReply>,
-): AsyncIterable<ClusterEvent> {
-  let from = request;
-  for (let failures = 0; ; failures += 1) {
-    try {
-      for await (const { events } of ask(from)) {
-        failures = 0;
-        for (const event of events) {
-          from = { ...request, afterSequence: event.sequence };
-          yield event;
-        }
-      }
-      return;
-    } catch (thrown) {
-      const error = FrotaError.from(thrown);
-      if (!request.follow || signal.aborted || error.code !== 'unavailable' || failures >= maxResumes) throw error;
-      await sleep(resumePauseMs, undefined, { signal }).catch(() => undefined);
-    }
-  }
+/** How many there are at the most was asked of the past alone. */
+function eventsAfter({ last: _last, ...request }: ListEventsRequest, afterSequence: number): ListEventsRequest {
+  return { ...request, afterSequence };
 }
 
-/** In a row: together a minute, longer than any restart takes. */
-const maxResumes = 60;
-const resumePauseMs = 1_000;
+const execCall = (client: ControlClient, connected: () => Promise<unknown>): Control['exec'] =>
+  async function* (start, inputs, signal) {
+    await connected();
+    const call = client.exec({ signal });
+    const send = async (): Promise<void> => {
+      await call.write({ kind: 'start', start });
+      for await (const input of inputs) await call.write({ kind: 'input', input });
+    };
+    // What can't be sent any more is told by what is read.
+    void send().catch(() => undefined);
+    try {
+      yield* call;
+    } finally {
+      call.close();
+    }
+  };
 
 /** No answer in time is a controller that can't be reached; `deadline` is kept for `--timeout`. */
 async function answered<T>(call: Promise<T>): Promise<T> {

@@ -29,6 +29,9 @@ export type Undone = RolloutUndoReply;
 export type Restarted = RestartedStack;
 export type JoinToken = CreateJoinTokenReply;
 
+/** Something about the connection that a person should know. */
+export type Note = (text: string) => void;
+
 /** Every call throws FrotaError; `unavailable` when no controller answers. `signal` ends it with `cancelled`. */
 export interface Control {
   /** `contents`: the configs and secrets that the stack's services mount. */
@@ -42,8 +45,8 @@ export interface Control {
   updateNode(request: UpdateNodeRequest, signal: AbortSignal): Promise<NodeView>;
   /** The stack now, and again after every change, until `signal` aborts or the connection breaks. */
   watchStack(stack: string, signal: AbortSignal): AsyncIterable<StackProgress>;
-  /** What was, oldest first, then with `follow` what happens. A broken connection is opened again; nothing is told twice. */
-  listEvents(request: ListEventsRequest, signal: AbortSignal): AsyncIterable<ClusterEvent>;
+  /** What was, oldest first, then with `follow` what happens: across restarts of the controller, which are told by `note`; nothing is told twice. */
+  listEvents(request: ListEventsRequest, signal: AbortSignal, note?: Note): AsyncIterable<ClusterEvent>;
   inspect(name: string, signal: AbortSignal): Promise<readonly Inspected[]>;
   /** Of a service or a stack's services, as written; undefined: of all. */
   rolloutStatus(target: string | undefined, signal: AbortSignal): Promise<readonly ServiceView[]>;
@@ -51,8 +54,8 @@ export interface Control {
   rolloutHistory(stack: string, version: number | undefined, signal: AbortSignal): Promise<readonly RevisionView[]>;
   rolloutUndo(stack: string, version: number | undefined, signal: AbortSignal): Promise<Undone>;
   rolloutRestart(targets: readonly string[], signal: AbortSignal): Promise<readonly Restarted[]>;
-  /** Lines of all that is named, by time; with `follow` until `signal` aborts. */
-  logs(query: LogsQuery, signal: AbortSignal): AsyncIterable<LogsReply>;
+  /** Lines of all that is named, by time; with `follow` until `signal` aborts, across restarts of the controller as above. */
+  logs(query: LogsQuery, signal: AbortSignal, note?: Note): AsyncIterable<LogsReply>;
   /** Its exit code is the last of its output; leaving the iteration kills the command. */
   exec(start: ExecStart, inputs: AsyncIterable<ExecInput>, signal: AbortSignal): AsyncIterable<ExecOutput>;
   /** Answers the registry's name as it is known from now on. */

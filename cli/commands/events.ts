@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { FrotaError } from '../../proto/base/errors.ts';
 import { momentFlag, wholeFlag } from './flags.ts';
-import { examples, globalOptions, withControl } from './host.ts';
+import { examples, globalOptions, noteTo, withControl } from './host.ts';
 import type { Host } from './host.ts';
 
 interface EventsOptions {
@@ -39,7 +39,7 @@ export function registerEvents(program: Command, host: Host): void {
           ...(options.until !== undefined && { untilAgoMs: options.until }),
           ...(options.last !== undefined && { last: options.last }),
         };
-        for await (const event of control.listEvents(request, host.signal)) {
+        for await (const event of control.listEvents(request, host.signal, noteTo(host))) {
           // One object a line, as a history has no end.
           const line = globals.output === 'json' ? JSON.stringify(event) : eventLine(event, host.terminal.outColours);
           host.terminal.out(`${line}\n`);

@@ -77,6 +77,13 @@ export async function withControl<T>(
   }
 }
 
+/** A line on standard error that is neither progress nor an error. */
+export const noteTo =
+  ({ terminal }: Host) =>
+  (text: string): void => {
+    terminal.err(`${terminal.errColours.yellow('note:')} ${text}\n`);
+  };
+
 /** The `Examples:` part of a verb's help. */
 export const examples = (...lines: readonly string[]): string =>
   `\nExamples:\n${lines.map((line) => `  $ frota ${line}\n`).join('')}`;

@@ -2,7 +2,7 @@ import { InvalidArgumentError } from 'commander';
 import type { Command } from 'commander';
 import { FrotaError } from '../../proto/base/errors.ts';
 import { momentFlag, wholeFlag } from './flags.ts';
-import { examples, globalOptions, withControl } from './host.ts';
+import { examples, globalOptions, noteTo, withControl } from './host.ts';
 import type { Host } from './host.ts';
 
 interface LogsOptions {
@@ -46,10 +46,11 @@ export function registerLogs(program: Command, host: Host): void {
         ...(options.until !== undefined && { until: timeAgo(host, options.until) }),
         ...(options.tail !== undefined && { tail: options.tail }),
       };
+      const note = noteTo(host);
       await withControl(host, globals, async (control) => {
-        for await (const { sources, lines, notices } of control.logs(query, host.signal)) {
+        for await (const { sources, lines, notices } of control.logs(query, host.signal, note)) {
           for (const source of sources) printer.add(source);
-          for (const notice of notices) host.terminal.err(`${host.terminal.errColours.yellow('note:')} ${notice}\n`);
+          notices.forEach(note);
           if (lines.length > 0) await host.terminal.write(printer.bytes(lines), 'out');
         }
       }).catch((thrown: unknown) => {

@@ -35,12 +35,15 @@ export async function* listEvents(
   signal.addEventListener('abort', wake, { once: true });
   try {
     const wanted = eventFilter(request, ports.nowMs());
-    const kept = (await ports.readEvents()).filter(wanted);
+    const all = await ports.readEvents();
+    const kept = all.filter(wanted);
     const history = request.last === undefined ? kept : kept.slice(Math.max(0, kept.length - request.last));
     for (let at = 0; at < history.length; at += maxEventsPerReply) {
       yield { events: history.slice(at, at + maxEventsPerReply) };
     }
-    let last = history.at(-1)?.sequence ?? 0;
+    let last = all.at(-1)?.sequence ?? 0;
+    // Also when there was nothing to tell: who follows goes on from here if this controller stops.
+    if (request.follow) yield { events: [], through: last };
     while (request.follow && !signal.aborted) {
       if (queue.overflow)
         throw new FrotaError('exhausted', 'too slow for what happens in the cluster; ask again with a filter');

@@ -1,9 +1,10 @@
 /** Logs of whatever was named: a reader for each task, opened again where it broke, and one merged stream for the caller. */
 import { describeError, FrotaError } from '../../proto/base/errors.ts';
 import { pause } from '../../proto/base/pause.ts';
-import type { LogsQuery, LogSource, LogsReply } from '../../proto/codec/streams.ts';
+import type { LogsQuery, LogSource, LogsReply, ResumedTask } from '../../proto/codec/streams.ts';
 import type { ExecInput } from '../../proto/domain/exec.ts';
-import type { LogLine, LogQuery } from '../../proto/domain/logs.ts';
+import { behind } from '../../proto/domain/logs.ts';
+import type { LogLine, LogPlace, LogQuery } from '../../proto/domain/logs.ts';
 import type { Task } from '../../proto/domain/task.ts';
 import type { Snapshot } from '../plan/snapshot.ts';
 import type { Broker } from './broker.ts';
@@ -66,6 +67,8 @@ class LogReading {
   readonly #ports: LogPorts;
   readonly #query: LogsQuery;
   readonly #signal: AbortSignal;
+  /** By task, of a call that goes on where an earlier one broke off. */
+  readonly #resumed: ReadonlyMap<string, ResumedTask>;
   readonly #known = new Set<string>();
   readonly #told = new Set<string>();
   #sources: LogSource[] = [];
@@ -74,6 +77,7 @@ class LogReading {
   constructor(ports: LogPorts, query: LogsQuery, signal: AbortSignal) {
     this.#ports = ports;
     this.#query = query;
+    this.#resumed = new Map(query.resume?.map((task) => [task.taskId, task]));
     this.#signal = signal;
     this.merge = new Merge(query.follow, ports.nowMs);
   }
@@ -89,6 +93,7 @@ class LogReading {
     const { id: taskId, stack, service, slot } = task;
     const node = this.#ports.snapshot().nodes.get(nodeId)?.value.name ?? nodeId;
     this.#sources.push({ index, taskId, stack, service, slot, node });
+    this.merge.wake();
     this.merge.add(index);
     this.active += 1;
     void this.#read(task, nodeId, node, index)
@@ -104,7 +109,7 @@ class LogReading {
   /** Undefined: nothing to tell now. */
   take(): LogsReply | undefined {
     const lines = this.merge.take();
-    if (lines.length === 0 && this.#notices.length === 0) return undefined;
+    if (lines.length === 0 && this.#notices.length === 0 && this.#sources.length === 0) return undefined;
     const reply = { sources: this.#sources, lines, notices: this.#notices };
     this.#sources = [];
     this.#notices = [];
@@ -113,7 +118,7 @@ class LogReading {
 
   /** To the task's end. A broken stream is opened again right behind the last line that was passed on. */
   async #read(task: Task, nodeId: string, node: string, index: number): Promise<void> {
-    let place: LogQuery['after'];
+    let place = this.#resumed.get(task.id)?.after;
     for (let tries = 1; !this.#signal.aborted; tries += 1) {
       // Looked at before: one that ended meanwhile is read once more, to its very end.
       const ended = this.#hasEnded(task.id);
@@ -121,7 +126,7 @@ class LogReading {
         for await (const lines of this.#open(task.id, nodeId, place)) {
           tries = 0;
           this.#told.delete(node);
-          place = behind(place, lines);
+          place = behind(lines) ?? place;
           await this.merge.push(index, lines);
         }
         if (!this.#query.follow || ended || this.#hasEnded(task.id)) return;
@@ -140,19 +145,26 @@ class LogReading {
     }
   }
 
-  async *#open(taskId: string, nodeId: string, after: LogQuery['after']): AsyncGenerator<readonly LogLine[]> {
-    const { since, until, tail, follow } = this.#query;
+  async *#open(taskId: string, nodeId: string, after: LogPlace | undefined): AsyncGenerator<readonly LogLine[]> {
+    const { until, follow } = this.#query;
     const query: LogQuery = {
       follow,
       ...(until === undefined ? {} : { until }),
-      ...(after === undefined
-        ? { ...(since === undefined ? {} : { since }), ...(tail === undefined ? {} : { tail }) }
-        : { after }),
+      ...(after === undefined ? this.#beginning(taskId) : { after }),
     };
     const request = { kind: 'logs', taskId, query } as const;
     for await (const message of this.#ports.broker.open(nodeId, request, nothing(), this.#signal)) {
       if (message.kind === 'logs') yield message.lines;
     }
+  }
+
+  /** Where the reading of a task begins of which nothing has been told. */
+  #beginning(taskId: string): Pick<LogQuery, 'since' | 'tail'> {
+    const { tail } = this.#query;
+    const since = this.#resumed.get(taskId)?.since ?? this.#query.since;
+    // What came while nobody was listening is new, however many lines it is.
+    const isFirst = this.#resumed.size === 0;
+    return { ...(since === undefined ? {} : { since }), ...(tail === undefined || !isFirst ? {} : { tail }) };
   }
 
   /** Read through a method: it changes during an `await`, which control flow analysis does not see. */
@@ -173,14 +185,6 @@ class LogReading {
     this.#notices.push(message);
     this.merge.wake();
   }
-}
-
-/** PURE: the place behind these lines, which came behind `before`. */
-export function behind(before: LogQuery['after'], lines: readonly LogLine[]): LogQuery['after'] {
-  const time = lines.at(-1)?.time;
-  if (time === undefined) return before;
-  const count = lines.filter((line) => line.time === time).length;
-  return { time, count: before?.time === time ? before.count + count : count };
 }
 
 async function* nothing(): AsyncGenerator<ExecInput> {

@@ -18,6 +18,8 @@ export interface ListEventsRequest {
 }
 export interface ListEventsReply {
   readonly events: readonly ClusterEvent[];
+  /** No event up to this one follows. */
+  readonly through?: number;
 }
 export interface InspectRequest {
   readonly name: string;
@@ -110,8 +112,15 @@ export const listEventsRequest: Codec<ListEventsRequest> = w.messageCodec(
 
 export const listEventsReply: Codec<ListEventsReply> = w.messageCodec(
   'ListEventsReply',
-  ({ events }) => ({ events: events.map(eventToWire) }),
-  ({ events }) => ({ events: events.map(eventFromWire) }),
+  ({ events, through }) => ({
+    events: events.map(eventToWire),
+    through: w.optionalLong(through, 'ListEventsReply.through'),
+  }),
+  (wire) =>
+    w.fields<ListEventsReply>({
+      events: wire.events.map(eventFromWire),
+      through: w.fromOptionalLong(wire.through, 'ListEventsReply.through'),
+    }),
 );
 
 export const inspectRequest: Codec<InspectRequest> = w.messageCodec(

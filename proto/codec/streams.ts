@@ -4,7 +4,7 @@ import { errorCodes, FrotaError } from '../base/errors.ts';
 import type { ErrorCode } from '../base/errors.ts';
 import type { DrillAnswer, DrillOrder } from '../domain/drill-orders.ts';
 import type { ExecInput, ExecOutput, ExecStart } from '../domain/exec.ts';
-import type { LogLine, LogQuery } from '../domain/logs.ts';
+import type { LogLine, LogPlace, LogQuery } from '../domain/logs.ts';
 import { drillAnswerFromWire, drillAnswerToWire, drillOrderFromWire, drillOrderToWire } from './drill-orders.ts';
 import * as w from './wire.ts';
 import type { Codec, Received, Sent } from './wire.ts';
@@ -40,6 +40,14 @@ export interface LogsQuery {
   readonly until?: string;
   readonly tail?: number;
   readonly follow: boolean;
+  /** Of a call that goes on where an earlier one broke off: the tasks that it told of. Of any other task all is new. */
+  readonly resume?: readonly ResumedTask[];
+}
+/** `after`: the place behind the last line that was told. Without it none was, and what is older than `since` was not asked for. */
+export interface ResumedTask {
+  readonly taskId: string;
+  readonly after?: LogPlace;
+  readonly since?: string;
 }
 /** A task whose lines follow; told before its first one. */
 export interface LogSource {
@@ -64,20 +72,31 @@ export interface LogsReply {
 export type ExecUp =
   { readonly kind: 'start'; readonly start: ExecStart } | { readonly kind: 'input'; readonly input: ExecInput };
 
-const lineToWire = ({ time, stream, text }: LogLine): Sent<'LogLine'> => ({ time, stderr: stream === 'stderr', text });
+const lineToWire = ({ time, stream, text, ordinal }: LogLine): Sent<'LogLine'> => ({
+  time,
+  stderr: stream === 'stderr',
+  text,
+  ordinal: w.uint32(ordinal, 'LogLine.ordinal'),
+});
 const lineFromWire = (wire: Received<'LogLine'>): LogLine => ({
   time: w.name(wire.time, 'LogLine.time'),
   stream: wire.stderr ? 'stderr' : 'stdout',
   text: w.ownBytes(wire.text),
+  ordinal: wire.ordinal,
 });
+
+const placeToWire = ({ time, count }: LogPlace): Sent<'LogPlace'> => ({
+  time,
+  count: w.uint32(count, 'LogPlace.count'),
+});
+const placeFromWire = ({ time, count }: Received<'LogPlace'>): LogPlace => ({ time, count });
 
 const logRequestToWire = (taskId: string, query: LogQuery): Sent<'LogRequest'> => ({
   taskId,
   since: query.since ?? null,
   until: query.until ?? null,
   tail: w.optionalUint32(query.tail, 'LogRequest.tail'),
-  after:
-    query.after === undefined ? null : { time: query.after.time, count: w.uint32(query.after.count, 'LogPlace.count') },
+  after: query.after === undefined ? null : placeToWire(query.after),
   follow: query.follow,
 });
 
@@ -86,7 +105,7 @@ const logQueryFromWire = (wire: Received<'LogRequest'>): LogQuery =>
     since: wire.since ?? undefined,
     until: wire.until ?? undefined,
     tail: wire.tail ?? undefined,
-    after: w.optional(wire.after, ({ time, count }) => ({ time, count })),
+    after: w.optional(wire.after, placeFromWire),
     follow: wire.follow,
   });
 
@@ -238,6 +257,13 @@ export const streamDown: Codec<StreamDown> = w.messageCodec(
   }),
 );
 
+const resumedFromWire = (wire: Received<'ResumedTask'>): ResumedTask =>
+  w.fields<ResumedTask>({
+    taskId: w.name(wire.taskId, 'ResumedTask.task_id'),
+    after: w.optional(wire.after, placeFromWire),
+    since: wire.since ?? undefined,
+  });
+
 export const logsQuery: Codec<LogsQuery> = w.messageCodec(
   'LogsQuery',
   (query) => ({
@@ -246,6 +272,11 @@ export const logsQuery: Codec<LogsQuery> = w.messageCodec(
     until: query.until ?? null,
     tail: w.optionalUint32(query.tail, 'LogsQuery.tail'),
     follow: query.follow,
+    resume: (query.resume ?? []).map(({ taskId, after, since }) => ({
+      taskId,
+      after: after === undefined ? null : placeToWire(after),
+      since: since ?? null,
+    })),
   }),
   (wire) =>
     w.fields<LogsQuery>({
@@ -254,6 +285,7 @@ export const logsQuery: Codec<LogsQuery> = w.messageCodec(
       until: wire.until ?? undefined,
       tail: wire.tail ?? undefined,
       follow: wire.follow,
+      resume: wire.resume.length === 0 ? undefined : wire.resume.map(resumedFromWire),
     }),
 );
 

@@ -12,6 +12,20 @@ export interface LogLine {
   readonly stream: OutputStream;
   /** As written, without the newline; any bytes. */
   readonly text: Uint8Array;
+  /** Among the lines of the same time in its task's log, from 1: with the time it is the line's place. */
+  readonly ordinal: number;
+}
+
+/** A place in a task's log: behind the `count`-th line of that time. */
+export interface LogPlace {
+  readonly time: string;
+  readonly count: number;
+}
+
+/** PURE: the place behind the last of these lines. */
+export function behind(lines: readonly LogLine[]): LogPlace | undefined {
+  const last = lines.at(-1);
+  return last && { time: last.time, count: last.ordinal };
 }
 
 /** Times as in `LogLine`. */
@@ -23,7 +37,7 @@ export interface LogQuery {
   /** The last so many of those lines only. */
   readonly tail?: number;
   /** Where an earlier reading stopped: what comes after the `count`-th line of that time. `since` and `tail` are then moot. */
-  readonly after?: { readonly time: string; readonly count: number };
+  readonly after?: LogPlace;
   /** And what is written from now on, until the container ends. */
   readonly follow: boolean;
 }

@@ -44,8 +44,8 @@ export interface Connection {
   /** The addresses as given, for messages. */
   readonly address: string;
   readonly channel: grpc.Client;
-  /** Resolves when there is a connection, or after `withinMs` without one: the call that follows then says why. */
-  ready(withinMs: number): Promise<void>;
+  /** True when there is a connection; false after `withinMs` without one: the call that follows then says why. */
+  ready(withinMs: number): Promise<boolean>;
   close(): void;
 }
 
@@ -73,8 +73,8 @@ export function connect({ addresses, tls }: ConnectionOptions): Connection {
     channel,
     ready: (withinMs) =>
       new Promise((resolve) => {
-        channel.waitForReady(Date.now() + withinMs, () => {
-          resolve();
+        channel.waitForReady(Date.now() + withinMs, (error) => {
+          resolve(error === undefined);
         });
       }),
     close: () => {

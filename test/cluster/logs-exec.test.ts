@@ -99,7 +99,11 @@ describe('logs', () => {
     await eventually(() => Promise.resolve(seen.out.split('\n').length > 30));
     const [task] = await cluster.tasks('web');
     killPid(await pidOfPart(cluster, task?.node ?? ''));
-    await sleep(6_000);
+    // Also of the node whose agent was killed, however busy this machine is.
+    await eventually(() => {
+      const counts = [1, 2, 3].map((slot) => seen.out.split(`"slot":${String(slot)},`).length - 1);
+      return Promise.resolve(counts.every((count) => count > 80));
+    }, 60_000);
     child.kill('SIGINT');
     expect(await exited, seen.err).toBe(0);
     const lines = seen.out
@@ -111,6 +115,40 @@ describe('logs', () => {
       expect(numbers.length).toBeGreaterThan(60);
       expect(numbers).toEqual(numbers.map((_, index) => (numbers[0] ?? 0) + index));
     }
+  });
+});
+
+describe('a controller that is killed', () => {
+  it('is bridged by who follows logs and events, no line lost or doubled', async () => {
+    const logs = start(['logs', '-f', 'web', '--tail', '1', '-o', 'json']);
+    const events = start(['events', '-f', '-n', '0', '-o', 'json']);
+    await eventually(() => Promise.resolve(logs.seen.out.split('\n').length > 30));
+    killPid(await pidOfPart(cluster, 'c1'));
+    await eventually(() => Promise.resolve(logs.seen.err.includes('the controller answers again')), 30_000);
+    const before = logs.seen.out.length;
+    await eventually(() => Promise.resolve(logs.seen.out.length > before + 2_000), 30_000);
+    expect((await cluster.frota('scale', 'app/web=2', '--wait')).code).toBe(0);
+    await eventually(() => Promise.resolve(events.seen.out.includes('"kind":"stack.')), 20_000);
+    for (const one of [logs, events]) one.child.kill('SIGINT');
+    expect(await logs.exited, logs.seen.err).toBe(0);
+    expect(await events.exited, events.seen.err).toBe(0);
+    expect(logs.seen.err).toContain('note: the controller does not answer; trying again for 60 s');
+    expect(events.seen.err).toContain('note: the controller does not answer; trying again for 60 s');
+    const lines = logs.seen.out
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line) as JsonLine);
+    for (const slot of [1, 2, 3]) {
+      const numbers = lines.filter((line) => line.slot === slot).map(({ message }) => Number(message.split(' ')[1]));
+      expect(numbers.length).toBeGreaterThan(60);
+      expect(numbers).toEqual(numbers.map((_, index) => (numbers[0] ?? 0) + index));
+    }
+    const sequences = events.seen.out
+      .trimEnd()
+      .split('\n')
+      .map((line) => (JSON.parse(line) as { sequence: number }).sequence);
+    expect(sequences).toEqual(sequences.map((_, index) => (sequences[0] ?? 0) + index));
+    expect((await cluster.frota('scale', 'app/web=3', '--wait')).code).toBe(0);
   });
 });
 

@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { silentLogger } from '../../../proto/base/log.ts';
-import { maxLogLineBytes, type LogLine, type LogQuery } from '../../../proto/domain/logs.ts';
+import { behind, maxLogLineBytes, type LogLine, type LogQuery } from '../../../proto/domain/logs.ts';
 import { KeptLogs, type KeptLimits } from '../../../agent/runtime/oci/logs/kept-logs.ts';
 import { readLastOutput } from '../../../agent/runtime/oci/logs/last-output.ts';
 import { LineJoiner } from '../../../agent/runtime/oci/logs/line-joiner.ts';
@@ -45,7 +45,7 @@ const source = (ended: () => boolean = () => true): LogSource => ({
   ended,
   now: () => at(80_000),
 });
-const textOf = ({ text }: LogLine): string => Buffer.from(text).toString('utf8');
+const textOf = ({ text }: Pick<LogLine, 'text'>): string => Buffer.from(text).toString('utf8');
 
 async function read(query: Partial<LogQuery> = {}, from = source()): Promise<string[]> {
   const texts: string[] = [];
@@ -218,9 +218,8 @@ describe('reading', () => {
     expect(all).toHaveLength(400 + 134);
     const resumed = async (stop: number): Promise<string[]> => {
       const passed = all.slice(0, stop);
-      const time = passed.at(-1)?.time ?? '';
-      const count = passed.filter((line) => line.time === time).length;
-      return [...passed.map(textOf), ...(await read({ after: { time, count } }))];
+      const after = behind(passed);
+      return [...passed.map(textOf), ...(await read(after === undefined ? {} : { after }))];
     };
     const whole = all.map(textOf);
     await fc.assert(
@@ -229,6 +228,21 @@ describe('reading', () => {
       }),
       { numRuns: 60 },
     );
+  });
+
+  it('is resumed behind the last of a few lines, though more of the same time come before them', async () => {
+    appendFileSync(
+      join(own, 'log'),
+      range(1, 10)
+        .map((text) => entry(3_001, text))
+        .join(''),
+    );
+    const last: LogLine[] = [];
+    for await (const lines of readLog(source(), { follow: false, tail: 3 }, never)) last.push(...lines);
+    expect(last.map(({ ordinal }) => ordinal)).toEqual([8, 9, 10]);
+    const after = behind(last.slice(0, 2));
+    expect(after).toEqual({ time: at(3_001), count: 9 });
+    expect(await read({ ...(after !== undefined && { after }) })).toEqual(['10']);
   });
 
   it('stops at what was there when it began', async () => {

@@ -1,5 +1,6 @@
 /** PURE: which of a container's lines a query means, told one after the other. */
 import type { LogLine, LogQuery } from '../../../../proto/domain/logs.ts';
+import type { JoinedLine } from './line-joiner.ts';
 
 export class LineFilter {
   readonly #query: LogQuery;
@@ -8,13 +9,24 @@ export class LineFilter {
   /** Lines of the time where an earlier reading stopped; undefined once that place is passed. */
   #seen: number | undefined;
 
+  /** The line that was told last, and its place among those of its time. */
+  #time = '';
+  #ordinal = 0;
+
   constructor(query: LogQuery, skip: number) {
     this.#query = query;
     this.#skip = skip;
     this.#seen = query.after === undefined ? undefined : 0;
   }
 
-  takes(line: LogLine): boolean {
+  /** The line with its place, where it is meant. */
+  take(line: JoinedLine): LogLine | undefined {
+    this.#ordinal = line.time === this.#time ? this.#ordinal + 1 : 1;
+    this.#time = line.time;
+    return this.#takes(line) ? { ...line, ordinal: this.#ordinal } : undefined;
+  }
+
+  #takes(line: JoinedLine): boolean {
     const { since, until, after } = this.#query;
     if (until !== undefined && line.time > until) return false;
     if (after !== undefined) return this.#isAfter(line, after);
@@ -25,7 +37,7 @@ export class LineFilter {
   }
 
   /** By place, not by time: once the place is passed everything is meant, also after a clock that stepped back. */
-  #isAfter(line: LogLine, after: NonNullable<LogQuery['after']>): boolean {
+  #isAfter(line: JoinedLine, after: NonNullable<LogQuery['after']>): boolean {
     if (this.#seen === undefined) return true;
     if (line.time < after.time) return false;
     if (line.time === after.time && this.#seen < after.count) {

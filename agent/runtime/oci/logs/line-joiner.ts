@@ -8,13 +8,16 @@ interface Begun {
   bytes: number;
 }
 
+/** Its ordinal is known to who reads the log from the start of its time. */
+export type JoinedLine = Omit<LogLine, 'ordinal'>;
+
 export class LineJoiner {
   readonly #begun = new Map<OutputStream, Begun>();
   /** Streams whose line was cut for its length: an end without text is then no line of its own. */
   readonly #cut = new Set<OutputStream>();
 
   /** The line that this entry ends. */
-  push(entry: LogEntry): LogLine | undefined {
+  push(entry: LogEntry): JoinedLine | undefined {
     const { time, stream, complete, text } = entry;
     const begun = this.#begun.get(stream);
     if (begun === undefined && complete) {
@@ -35,7 +38,7 @@ export class LineJoiner {
   }
 
   /** Lines that were begun and will not be ended. */
-  flush(): readonly LogLine[] {
+  flush(): readonly JoinedLine[] {
     const lines = [...this.#begun].map(([stream, { time, parts }]) => ({ time, stream, text: Buffer.concat(parts) }));
     this.#begun.clear();
     return lines.sort((a, b) => (a.time < b.time ? -1 : 1));

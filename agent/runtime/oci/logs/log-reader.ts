@@ -3,7 +3,7 @@ import { watch } from 'node:fs';
 import { pause } from '../../../../proto/base/pause.ts';
 import type { LogLine, LogQuery } from '../../../../proto/domain/logs.ts';
 import { LineFilter } from './line-filter.ts';
-import { LineJoiner } from './line-joiner.ts';
+import { LineJoiner, type JoinedLine } from './line-joiner.ts';
 import { logEnd, LogCursor, type LogEnd } from './log-cursor.ts';
 import { EntrySplitter } from './log-entry.ts';
 import { findStart, type LogStart } from './log-start.ts';
@@ -98,8 +98,9 @@ class Reading {
   async next(last: boolean): Promise<{ readonly lines: readonly LogLine[]; readonly atEnd: boolean }> {
     const lines: LogLine[] = [];
     let bytes = 0;
-    const take = (line: LogLine | undefined): void => {
-      if (line === undefined || !this.#filter.takes(line)) return;
+    const take = (joined: JoinedLine | undefined): void => {
+      const line = joined && this.#filter.take(joined);
+      if (line === undefined) return;
       lines.push(line);
       bytes += line.text.length;
     };
