@@ -109,7 +109,12 @@ describe('apply --wait', () => {
       sources: [{ index: 0, taskId: 'a1', stack: 'hello', service: 'web', slot: 1, node: 'n2' }],
       lines: texts.map((text) => ({
         source: 0,
-        line: { time: '2026-11-21T06:00:00.000000000Z', stream: 'stderr' as const, text: Buffer.from(text), ordinal: 1 },
+        line: {
+          time: '2026-11-21T06:00:00.000000000Z',
+          stream: 'stderr' as const,
+          text: Buffer.from(text),
+          ordinal: 1,
+        },
       })),
       notices: [],
     },
