@@ -23,7 +23,8 @@ export type ObservedContainer =
   | { readonly kind: 'running' }
   | {
       readonly kind: 'ended';
-      readonly exitCode: number;
+      /** Absent: nobody saw it end. */
+      readonly exitCode?: number;
       readonly oomKilled: boolean;
       readonly finishedAtMs: number;
       readonly reason?: string;
@@ -144,13 +145,14 @@ function vanished(input: StepInput): TaskEnd {
 }
 
 function endOfContainer(container: Extract<ObservedContainer, { kind: 'ended' }>, stopped: boolean): TaskEnd {
-  const common = { exitCode: container.exitCode, finishedAtMs: container.finishedAtMs };
+  const { exitCode, finishedAtMs } = container;
+  const common = { finishedAtMs, ...(exitCode === undefined ? {} : { exitCode }) };
   if (stopped) return { ...common, state: 'shutdown' };
-  if (container.exitCode === 0) return { ...common, state: 'complete' };
+  if (exitCode === 0) return { ...common, state: 'complete' };
   return {
     ...common,
     state: 'failed',
-    reason: container.reason ?? exitReason(container.exitCode, container.oomKilled),
+    reason: container.reason ?? exitReason(exitCode, container.oomKilled),
   };
 }
 
@@ -163,7 +165,8 @@ const signalNames: Readonly<Record<number, string>> = {
   11: 'SIGSEGV', 13: 'SIGPIPE', 14: 'SIGALRM', 15: 'SIGTERM', 24: 'SIGXCPU', 31: 'SIGSYS',
 }; // prettier-ignore
 
-export function exitReason(exitCode: number, oomKilled: boolean): string {
+export function exitReason(exitCode: number | undefined, oomKilled: boolean): string {
+  if (exitCode === undefined) return `${oomKilled ? 'out of memory: ' : ''}ended, exit code unknown`;
   const signal = signalNames[exitCode - signalExitBase];
   const how = signal === undefined ? `exited with code ${String(exitCode)}` : `killed by ${signal}`;
   if (!oomKilled) return signal === undefined ? how : `${how} (exit code ${String(exitCode)})`;

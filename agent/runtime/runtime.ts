@@ -46,8 +46,8 @@ export type ContainerMount =
 
 /** How a container ended. */
 export interface ContainerExit {
-  /** 128 + signal when a signal ended it; 255 when nobody saw it end (`reason` says so). */
-  readonly exitCode: number;
+  /** 128 + signal when a signal ended it; absent when nobody saw it end (`reason` says so). */
+  readonly exitCode?: number;
   /** The kernel killed one of its processes for lack of memory, and the container did not end with 0. */
   readonly oomKilled: boolean;
   /** Wall time of this host, ms. */

@@ -27,7 +27,9 @@ export function registerRm(program: Command, host: Host): void {
     .action(async (stacks: readonly string[], options: RmOptions, command: Command) => {
       const globals = globalOptions(command);
       await withControl(host, globals, async (control) => {
-        const { removed, failures } = await removeAll(host, control, [...new Set(stacks)]);
+        const named = [...new Set(stacks)];
+        await refuseUnknown(host, control, named);
+        const { removed, failures } = await removeAll(host, control, named);
         if (options.wait === true && removed.length > 0) {
           const { waitForStacks } = await import('./wait.ts');
           const awaited = removed.map(({ stack }) => ({
@@ -52,7 +54,26 @@ interface Failure {
   readonly error: FrotaError;
 }
 
-/** One stack that can't be removed does not keep the others. */
+/** A name that is wrong says that something else was meant: then nothing is removed. */
+async function refuseUnknown(host: Host, control: Control, stacks: readonly string[]): Promise<void> {
+  const problems: { readonly where: string; readonly message: string }[] = [];
+  for (const stack of stacks) {
+    try {
+      await control.listServices(stack, host.signal);
+    } catch (thrown) {
+      const error = FrotaError.from(thrown);
+      if (error.code !== 'not-found') throw error;
+      problems.push({ where: stack, message: error.message });
+    }
+  }
+  const [first] = problems;
+  if (first === undefined) return;
+  const what = problems.length === 1 ? first.message : `${String(problems.length)} stacks do not exist`;
+  const rest = stacks.length > problems.length ? '; nothing was removed' : '';
+  throw new FrotaError('not-found', `${what}${rest}`, { problems: problems.length === 1 ? [] : problems });
+}
+
+/** One stack that can't be removed, because somebody else changes it just then, does not keep the others. */
 async function removeAll(
   host: Host,
   control: Control,

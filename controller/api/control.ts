@@ -11,7 +11,7 @@ import type { UpdateNodeReply, UpdateNodeRequest } from '../../proto/codec/contr
 import type { InspectReply, InspectRequest, ListEventsRequest } from '../../proto/codec/events.ts';
 import type * as wire from '../../proto/codec/control.ts';
 import type * as rollouts from '../../proto/codec/rollouts.ts';
-import { resolveService, resolveTarget } from '../plan/resolve-service.ts';
+import { resolveService, resolveTarget, unknownStack } from '../plan/resolve-service.ts';
 import type { Snapshot } from '../plan/snapshot.ts';
 import { nodeViews, serviceViews, taskViews } from '../plan/views.ts';
 import type { ViewInput } from '../plan/views.ts';
@@ -84,9 +84,11 @@ export function createControl(ports: ControlPorts) {
       await ports.passed();
       return { services };
     },
-    listServices: ({ stack }: wire.ListServicesRequest): wire.ListServicesReply => ({
-      services: serviceViews(viewInput(), stack),
-    }),
+    listServices: ({ stack }: wire.ListServicesRequest): wire.ListServicesReply => {
+      const problem = stack === undefined ? undefined : unknownStack(ports.snapshot(), stack);
+      if (problem !== undefined) throw new FrotaError(problem.code, problem.message);
+      return { services: serviceViews(viewInput(), stack) };
+    },
     listTasks: ({ service, all }: wire.ListTasksRequest): wire.ListTasksReply => ({
       tasks: taskViews(viewInput(), { ...taskFilter(ports.snapshot(), service), all }),
     }),

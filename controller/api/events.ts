@@ -2,7 +2,7 @@
 import type { ListEventsReply, ListEventsRequest } from '../../proto/codec/events.ts';
 import { FrotaError } from '../../proto/base/errors.ts';
 import type { ClusterEvent } from '../../proto/domain/event.ts';
-import { slotName } from '../../proto/domain/task.ts';
+import { isServiceName, isSlotName, isTaskId } from '../plan/resolve-task.ts';
 
 export interface EventPorts {
   /** Oldest first. */
@@ -77,12 +77,8 @@ export function eventFilter(request: ListEventsRequest, nowMs: number): (event: 
 
 /** Services and slots with or without their stack, tasks also by the beginning of their id. */
 function isAbout({ stack, service, slot, taskId, node }: ClusterEvent, subject: string): boolean {
-  if (subject === stack || subject === node || subject === taskId) return true;
-  if (taskId?.startsWith(subject) === true && subject.length >= minIdPrefix) return true;
+  if (subject === stack || subject === node) return true;
+  if (taskId !== undefined && isTaskId(subject, taskId)) return true;
   if (stack === undefined || service === undefined) return false;
-  const names = [service, ...(slot === undefined ? [] : [slotName(service, slot)])];
-  return names.some((name) => subject === name || subject === `${stack}/${name}` || subject === `${stack}_${name}`);
+  return isServiceName(subject, stack, service) || (slot !== undefined && isSlotName(subject, stack, service, slot));
 }
-
-/** Shorter beginnings of an id are rather words. */
-const minIdPrefix = 4;

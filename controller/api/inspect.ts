@@ -1,13 +1,10 @@
 /** PURE: everything the controller knows of what is named. Secrets are no part of any record that is read here. */
 import type { Inspected } from '../../proto/codec/events.ts';
 import { serviceId } from '../../proto/domain/service.ts';
-import { slotName } from '../../proto/domain/task.ts';
 import type { Task } from '../../proto/domain/task.ts';
+import { isServiceName, isSlotName, isTaskId } from '../plan/resolve-task.ts';
 import { nodeViews, serviceViews, taskViews } from '../plan/views.ts';
 import type { ViewInput } from '../plan/views.ts';
-
-/** Shorter beginnings of a task's id name too many. */
-const minIdPrefix = 3;
 
 /** A stack, a service (with or without its stack), a slot or a task's id, a node; all that have the name. Empty: none has. */
 export function inspect(input: ViewInput, name: string): readonly Inspected[] {
@@ -38,7 +35,7 @@ function* servicesNamed(input: ViewInput, name: string): Iterable<object> {
   const { stacks, services } = input.snapshot;
   for (const view of serviceViews(input)) {
     const id = serviceId(view.stack, view.name);
-    if (name !== view.name && name !== id && name !== `${view.stack}_${view.name}`) continue;
+    if (!isServiceName(name, view.stack, view.name)) continue;
     const spec = stacks.get(view.stack)?.value.spec.services.find((service) => service.name === view.name);
     const tasks = taskViews(input, { stack: view.stack, service: view.name });
     yield { ...view, spec, record: services.get(id)?.value, tasks };
@@ -50,10 +47,7 @@ function tasksNamed({ snapshot }: ViewInput, name: string): readonly Task[] {
   const all = [...snapshot.tasks.values()].map(({ value }) => value);
   const exact = snapshot.tasks.get(name)?.value;
   if (exact !== undefined) return [exact];
-  const inSlot = all.filter((task) => {
-    const slot = slotName(task.service, task.slot);
-    return name === slot || name === `${task.stack}/${slot}` || name === `${task.stack}_${slot}`;
-  });
+  const inSlot = all.filter((task) => isSlotName(name, task.stack, task.service, task.slot));
   if (inSlot.length > 0) {
     const newest = new Map<string, Task>();
     for (const task of inSlot) {
@@ -62,7 +56,7 @@ function tasksNamed({ snapshot }: ViewInput, name: string): readonly Task[] {
     }
     return [...newest.values()];
   }
-  const begins = name.length < minIdPrefix ? [] : all.filter((task) => task.id.startsWith(name));
+  const begins = all.filter((task) => isTaskId(name, task.id));
   return begins.length === 1 ? begins : [];
 }
 

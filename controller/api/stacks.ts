@@ -11,6 +11,7 @@ import type { ChangeKind, Revision } from '../../proto/domain/revision.ts';
 import { revisionsKept } from '../../proto/domain/revision.ts';
 import type { KeptContent, ResolvedImage, ServiceSpec, Stack, StackSpec } from '../../proto/domain/service.ts';
 import { validateStackSpec } from '../../proto/domain/validate.ts';
+import { unknownStack } from '../plan/resolve-service.ts';
 import { hasFallenBack } from '../plan/rollout-policy.ts';
 import type { Snapshot, Stored } from '../plan/snapshot.ts';
 import { stackDifference } from '../plan/stack-difference.ts';
@@ -168,9 +169,8 @@ export async function removeStack(ports: StackPorts, name: string): Promise<read
 export function existingStack(snapshot: Snapshot, name: string): Stored<Stack> {
   const current = snapshot.stacks.get(name);
   if (current !== undefined) return current;
-  const known = [...snapshot.stacks.keys()].sort();
-  const hint = known.length === 0 ? 'there are no stacks' : `there are: ${known.join(', ')}`;
-  throw new FrotaError('not-found', `there is no stack "${name}"; ${hint}`);
+  const unknown = unknownStack(snapshot, name);
+  throw new FrotaError('not-found', unknown?.message ?? `stack "${name}" is being removed already`);
 }
 
 export function refuseProblems(stack: string, problems: readonly Problem[]): void {

@@ -2,6 +2,7 @@
 import type { ErrorCode } from '../../proto/base/errors.ts';
 import { serviceId } from '../../proto/domain/service.ts';
 import { nearestNames } from './nearest-names.ts';
+import { isServiceName } from './resolve-task.ts';
 import type { Snapshot } from './snapshot.ts';
 
 export interface ServiceRef {
@@ -22,9 +23,7 @@ export type ResolvedTarget = ResolvedService | { readonly kind: 'stack'; readonl
 /** Services that are declared, and those that are going but still have a record. */
 export function resolveService(snapshot: Snapshot, written: string): ResolvedService {
   const known = knownServices(snapshot);
-  const matches = known.filter(({ stack, service }) => {
-    return written === service || written === serviceId(stack, service) || written === `${stack}_${service}`;
-  });
+  const matches = known.filter(({ stack, service }) => isServiceName(written, stack, service));
   const [match] = matches;
   if (match !== undefined && matches.length === 1) return { kind: 'service', ...match };
   if (match !== undefined) return ambiguous(written, matches);
@@ -37,6 +36,17 @@ export function resolveTarget(snapshot: Snapshot, written: string): ResolvedTarg
   if (resolved.kind === 'service' || resolved.code === 'invalid') return resolved;
   const isStack = knownServices(snapshot).some(({ stack }) => stack === written) || snapshot.stacks.has(written);
   return isStack ? { kind: 'stack', stack: written } : resolved;
+}
+
+/** What `frota ls STACK` needs: a stack that is declared, or of which something is left. */
+export function unknownStack(snapshot: Snapshot, written: string): Unresolved | undefined {
+  const stacks = new Set([...snapshot.stacks.keys(), ...knownServices(snapshot).map(({ stack }) => stack)]);
+  if (stacks.has(written)) return undefined;
+  const names = [...stacks].sort();
+  const near = nearestNames(written, names);
+  const hint = near.length > 0 ? `did you mean ${near.join(' or ')}?` : `there are: ${listed(names)}`;
+  const message = names.length === 0 ? 'there are no stacks' : hint;
+  return { kind: 'problem', code: 'not-found', message: `there is no stack "${written}"; ${message}` };
 }
 
 function knownServices(snapshot: Snapshot): readonly ServiceRef[] {

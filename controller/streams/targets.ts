@@ -4,6 +4,7 @@ import { serviceId } from '../../proto/domain/service.ts';
 import { isEnded, slotName, taskState } from '../../proto/domain/task.ts';
 import type { Task } from '../../proto/domain/task.ts';
 import { resolveTarget } from '../plan/resolve-service.ts';
+import { isSlotName, isTaskId } from '../plan/resolve-task.ts';
 import type { Snapshot } from '../plan/snapshot.ts';
 
 /** What a name stands for, also for tasks that come later. */
@@ -13,14 +14,11 @@ export type Target =
   | { readonly kind: 'service'; readonly stack: string; readonly service: string }
   | { readonly kind: 'stack'; readonly stack: string };
 
-/** Shorter beginnings of an id name too many. */
-const minIdPrefix = 3;
-
 /** Throws `not-found`, or `invalid` for a name that means several. */
 export function targetOf(snapshot: Snapshot, written: string): Target {
   const slot = slotOf(snapshot, written);
   if (slot !== undefined) return slot;
-  const ids = [...snapshot.tasks.keys()].filter((id) => id === written || isPrefix(written, id));
+  const ids = [...snapshot.tasks.keys()].filter((id) => isTaskId(written, id));
   const resolved = resolveTarget(snapshot, written);
   if (resolved.kind !== 'problem') return resolved;
   const [id] = ids;
@@ -33,13 +31,10 @@ export function targetOf(snapshot: Snapshot, written: string): Target {
   throw new FrotaError(resolved.code, resolved.message);
 }
 
-const isPrefix = (written: string, id: string): boolean => written.length >= minIdPrefix && id.startsWith(written);
-
 function slotOf(snapshot: Snapshot, written: string): Target | undefined {
   const slots = new Map<string, Task>();
   for (const { value: task } of snapshot.tasks.values()) {
-    const name = slotName(task.service, task.slot);
-    if (written !== name && written !== `${task.stack}/${name}` && written !== `${task.stack}_${name}`) continue;
+    if (!isSlotName(written, task.stack, task.service, task.slot)) continue;
     slots.set(task.stack, task);
   }
   const [task] = slots.values();

@@ -7,9 +7,6 @@ import type { ContainerExit } from '../runtime.ts';
 import type { ContainerRecord } from './container-record.ts';
 import type { RuntimeFolders } from './folders.ts';
 
-/** Told when nobody saw the exit: no success, so that a restart policy acts, and no signal either. */
-export const unknownExitCode = 255;
-
 export interface ExitContext {
   readonly folders: RuntimeFolders;
   readonly layout: CgroupLayout;
@@ -28,7 +25,7 @@ export async function readExit(record: ContainerRecord, context: ExitContext): P
   if (late !== undefined) return late;
   const rebooted = record.process.bootId !== context.bootId;
   return {
-    exitCode: unknownExitCode,
+    // Nobody saw it: told without a code, which is no success, so that a restart policy acts.
     oomKilled: await sawOom(record, context),
     finishedAtMs: Date.now(),
     reason: rebooted

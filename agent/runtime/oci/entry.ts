@@ -33,7 +33,7 @@ export function runningRecord(id: string, entry: Entry | undefined): ContainerRe
   if (entry === undefined) throw new FrotaError('not-found', `container ${id} does not exist on this node`);
   const { record, removing } = entry;
   if (record.exit !== undefined) {
-    const code = String(record.exit.exitCode);
+    const code = record.exit.exitCode === undefined ? 'unknown' : String(record.exit.exitCode);
     throw new FrotaError(
       'conflict',
       `container ${id} has ended (exit code ${code}); nothing can be run in it any more`,

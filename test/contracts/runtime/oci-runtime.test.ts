@@ -37,7 +37,7 @@ const failure = async (work: Promise<unknown>): Promise<FrotaError> => {
 
 describe('the life of a container', () => {
   it('goes from created to running to ended and tells its exit code once', async () => {
-    const seen: number[] = [];
+    const seen: (number | undefined)[] = [];
     runtime.onExit((id, exit) => {
       if (id === 'life') seen.push(exit.exitCode);
     });

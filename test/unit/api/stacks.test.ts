@@ -92,7 +92,7 @@ describe('scale and remove', () => {
   it('says which stacks there are when one is unknown', async () => {
     const { ports } = stacks();
     await applyStack(ports, aStackSpec(), 'ana', signal);
-    await expect(removeStack(ports, 'shup')).rejects.toThrow(/no stack "shup"; there are: shop/);
+    await expect(removeStack(ports, 'shup')).rejects.toThrow(/no stack "shup"; did you mean shop/);
     expect(await removeStack(ports, 'shop')).toEqual(['web']);
     await expect(removeStack(ports, 'shop')).rejects.toThrow(/there are no stacks/);
   });

@@ -229,18 +229,31 @@ describe('scale, rm, token, version', () => {
     expect(line.control.calls).toEqual([]);
   });
 
-  it('removes every stack that is there and names the others', async () => {
+  it('removes nothing where a name is wrong, and names all that are', async () => {
     expect(await line.run('rm', 'none', 'hello')).toBe(4);
-    expect(line.out).toBe('hello: removed with web\n');
-    expect(line.err).toBe('error: no stack none\n');
+    expect(line.out).toBe('');
+    expect(line.err).toBe('error: there is no stack "none"; nothing was removed\n');
+    expect(line.control.calls).not.toContainEqual({ removeStack: 'hello' });
     expect(await line.run('rm', 'none', 'neither', '-o', 'json')).toBe(4);
     expect(JSON.parse(line.err)).toMatchObject({
       error: {
         code: 'not-found',
-        message: '2 stacks not removed',
+        message: '2 stacks do not exist',
         problems: [{ where: 'none' }, { where: 'neither' }],
       },
     });
+  });
+
+  it('removes every stack that can be removed when one can’t just then', async () => {
+    line.control.stacks = ['hello', 'shop'];
+    const { removeStack } = line.control;
+    line.control.removeStack = (stack) =>
+      stack === 'hello'
+        ? Promise.reject(new FrotaError('conflict', 'hello was changed'))
+        : removeStack.call(line.control, stack);
+    expect(await line.run('rm', 'hello', 'shop')).toBe(1);
+    expect(line.out).toBe('shop: removed with web\n');
+    expect(line.err).toBe('error: hello was changed\n');
   });
 
   it('prints the line with which an agent joins', async () => {

@@ -123,6 +123,9 @@ export class FakeControl implements Control {
   }
 
   listServices(stack: string | undefined): Promise<readonly ServiceView[]> {
+    if (stack !== undefined && !this.stacks.includes(stack)) {
+      return Promise.reject(new FrotaError('not-found', `there is no stack "${stack}"`));
+    }
     return this.#answer({ listServices: stack }, this.services);
   }
 

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { isConverged } from '../../../controller/plan/converged.ts';
 import { failedAttempts } from '../../../controller/plan/failed-attempts.ts';
 import { nearestNames } from '../../../controller/plan/nearest-names.ts';
-import { resolveService, resolveTarget } from '../../../controller/plan/resolve-service.ts';
+import { resolveService, resolveTarget, unknownStack } from '../../../controller/plan/resolve-service.ts';
 import { settlingOf, steadyAfterMs } from '../../../controller/plan/settling.ts';
 import { stuckOf } from '../../../controller/plan/stuck.ts';
 import { nodeViews, serviceViews, taskViews } from '../../../controller/plan/views.ts';
@@ -191,6 +191,12 @@ describe('names', () => {
     expect(resolveService(aSnapshot(), 'web')).toMatchObject({
       message: 'there is no service "web"; there are no services',
     });
+  });
+
+  it('of a stack are known while something of it is left', () => {
+    expect(unknownStack(snapshot, 'shop')).toBeUndefined();
+    expect(unknownStack(snapshot, 'shup')?.message).toBe('there is no stack "shup"; did you mean shop?');
+    expect(unknownStack(aSnapshot(), 'shop')?.message).toBe('there is no stack "shop"; there are no stacks');
   });
 
   it('are suggested when near', () => {

@@ -8,7 +8,6 @@ import * as control from '../../../proto/codec/control.ts';
 import * as events from '../../../proto/codec/events.ts';
 import * as dispatch from '../../../proto/codec/dispatch.ts';
 import * as rollouts from '../../../proto/codec/rollouts.ts';
-import * as events from '../../../proto/codec/events.ts';
 import * as streams from '../../../proto/codec/streams.ts';
 import * as records from '../../../proto/codec/records.ts';
 import type { Codec } from '../../../proto/codec/wire.ts';
@@ -112,11 +111,6 @@ const recordCases: readonly Case[] = [
     ),
   ),
   caseOf(
-    'ListEventsReply',
-    events.listEventsReply,
-    fc.record({ events: fc.constant([]), through: fc.nat() }, { requiredKeys: ['events'] }),
-  ),
-  caseOf(
     'RolloutHistoryReply',
     rollouts.rolloutHistoryReply,
     fc.record({ revisions: fc.array(arbitrary.revisionView, { maxLength: 2 }) }),
@@ -143,7 +137,10 @@ const recordCases: readonly Case[] = [
   caseOf(
     'ListEventsReply',
     events.listEventsReply,
-    fc.record({ events: fc.array(arbitrary.clusterEvent, { maxLength: 3 }) }),
+    fc.record(
+      { events: fc.array(arbitrary.clusterEvent, { maxLength: 3 }), through: fc.nat() },
+      { requiredKeys: ['events'] },
+    ),
   ),
   caseOf('UpdateNodeReply', nodes.updateNodeReply, fc.record({ node: arbitrary.nodeView })),
   caseOf(

@@ -68,6 +68,7 @@ describe('nextStep', () => {
     ['what is leaving and has not started never will', { ...nothing, attached: true, container: { kind: 'created' } }, { wanted: assigned('draining') }, { kind: 'finish', end: { state: 'shutdown', finishedAtMs: 100_000 } }],
     ['never started and no longer wanted', nothing, { wanted: assigned('shutdown') }, { kind: 'finish', end: { state: 'shutdown', finishedAtMs: 100_000 } }],
     ['a failed exit', { ...nothing, attached: true, container: ended }, {}, { kind: 'finish', end: { state: 'failed', exitCode: 3, finishedAtMs: 99_000, reason: 'exited with code 3' } }],
+    ['an end that nobody saw is a failure without a code', { ...nothing, container: { kind: 'ended', oomKilled: false, finishedAtMs: 99_000 } }, {}, { kind: 'finish', end: { state: 'failed', finishedAtMs: 99_000, reason: 'ended, exit code unknown' } }],
     ['an exit after the stop signal is a shutdown', { ...nothing, container: ended, stopSentAtMs: 98_000 }, {}, { kind: 'finish', end: { state: 'shutdown', exitCode: 3, finishedAtMs: 99_000 } }],
     ['a clean exit is complete', { ...nothing, container: { ...ended, exitCode: 0 } }, {}, { kind: 'finish', end: { state: 'complete', exitCode: 0, finishedAtMs: 99_000 } }],
     ['after the end everything is released', { ...nothing, attached: true, container: ended, end: { state: 'failed', finishedAtMs: 1 } }, {}, { kind: 'release' }],
