@@ -8,7 +8,6 @@ import * as control from '../../../proto/codec/control.ts';
 import * as events from '../../../proto/codec/events.ts';
 import * as dispatch from '../../../proto/codec/dispatch.ts';
 import * as rollouts from '../../../proto/codec/rollouts.ts';
-import * as streams from '../../../proto/codec/streams.ts';
 import * as records from '../../../proto/codec/records.ts';
 import type { Codec } from '../../../proto/codec/wire.ts';
 import { frota } from '../../../proto/gen/frota.js';
@@ -85,30 +84,6 @@ const recordCases: readonly Case[] = [
       failed: fc.array(arbitrary.failedAttempt, { maxLength: 2 }),
       settling: fc.array(fc.string(), { maxLength: 2 }),
     }),
-  ),
-  caseOf(
-    'LogsQuery',
-    streams.logsQuery,
-    fc.record(
-      {
-        targets: fc.array(fc.string(), { maxLength: 2 }),
-        since: fc.string(),
-        tail: fc.nat(),
-        follow: fc.boolean(),
-        resume: fc.array(
-          fc.record(
-            {
-              taskId: fc.string({ minLength: 1 }),
-              after: fc.record({ time: fc.string({ minLength: 1 }), count: fc.nat() }),
-              since: fc.string(),
-            },
-            { requiredKeys: ['taskId'] },
-          ),
-          { minLength: 1, maxLength: 2 },
-        ),
-      },
-      { requiredKeys: ['targets', 'follow'] },
-    ),
   ),
   caseOf(
     'RolloutHistoryReply',

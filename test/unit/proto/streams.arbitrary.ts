@@ -1,7 +1,15 @@
 /** Random messages of logs and exec for property tests. */
 import fc from 'fast-check';
 import { errorCodes } from '../../../proto/base/errors.ts';
-import type { ExecUp, LogsQuery, LogsReply, OpenStream, StreamDown, StreamUp } from '../../../proto/codec/streams.ts';
+import type {
+  ExecUp,
+  LogsQuery,
+  LogsReply,
+  OpenStream,
+  ResumedTask,
+  StreamDown,
+  StreamUp,
+} from '../../../proto/codec/streams.ts';
 import type { ExecInput, ExecOutput, ExecStart } from '../../../proto/domain/exec.ts';
 import type { LogLine, LogQuery } from '../../../proto/domain/logs.ts';
 
@@ -16,6 +24,7 @@ const logLine: fc.Arbitrary<LogLine> = fc.record({
   time: named,
   stream: fc.constantFrom('stdout', 'stderr'),
   text: bytes,
+  ordinal: uint32,
 });
 
 const logQuery: fc.Arbitrary<LogQuery> = fc.record(
@@ -62,8 +71,20 @@ export const execUp: fc.Arbitrary<ExecUp> = fc.oneof(
   fc.record({ kind: fc.constant('input' as const), input: execInput }),
 );
 
+const resumedTask: fc.Arbitrary<ResumedTask> = fc.record(
+  { taskId: named, after: fc.record({ time: text, count: uint32 }), since: text },
+  { requiredKeys: ['taskId'] },
+);
+
 export const logsQuery: fc.Arbitrary<LogsQuery> = fc.record(
-  { targets: texts, since: text, until: text, tail: uint32, follow: fc.boolean() },
+  {
+    targets: texts,
+    since: text,
+    until: text,
+    tail: uint32,
+    follow: fc.boolean(),
+    resume: fc.array(resumedTask, { minLength: 1, maxLength: 2 }),
+  },
   { requiredKeys: ['targets', 'follow'] },
 );
 

@@ -9,6 +9,7 @@ const line = (time: number, text = ''): LogLine => ({
   time: `2026-11-24T12:00:${String(time).padStart(2, '0')}.000000000Z`,
   stream: 'stdout',
   text: encoder.encode(text),
+  ordinal: 1,
 });
 const timesOf = (taken: readonly { readonly line: LogLine }[]) => taken.map((each) => Number(each.line.time.slice(17, 19))); // prettier-ignore
 const many = (count: number): readonly LogLine[] => Array.from({ length: count }, (_, at) => line(1, String(at)));
