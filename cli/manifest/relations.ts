@@ -30,6 +30,25 @@ export function readServiceNetworks(
   return attachments.sort((a, b) => (a.network < b.network ? -1 : 1));
 }
 
+/** What is published of a service that is on internal networks only leads nowhere, as in Docker: said before anybody looks for it. */
+export function noticeConfinedPorts(
+  reader: ValueReader,
+  ports: TreeNode,
+  path: string,
+  attachments: readonly NetworkAttachment[],
+  scope: StackScope,
+): void {
+  const internal = new Set([...scope.networks.values()].filter((each) => each.internal).map(({ name }) => name));
+  if (attachments.length === 0 || !attachments.every(({ network }) => internal.has(network))) return;
+  const names = attachments.map(({ network }) => network).join(', ');
+  const what = attachments.length === 1 ? `its network ${names} is internal` : `its networks ${names} are internal`;
+  reader.findings.notice(
+    ports,
+    path,
+    `connections to them are refused: ${what}; put the service on another network as well, or leave "ports" out`,
+  );
+}
+
 const nowhere = { line: 1, column: 1 };
 const isNothing = (node: TreeNode): boolean => node.kind === 'scalar' && node.value === null;
 const sortedOnce = (names: readonly string[]): readonly string[] => [...new Set(names)].sort();

@@ -11,7 +11,7 @@ import { nearestWord } from './near.ts';
 import { readPorts } from './ports.ts';
 import type { DeclaredPort } from './ports.ts';
 import { parseWhole } from './quantities.ts';
-import { readDependsOn, readServiceNetworks } from './relations.ts';
+import { noticeConfinedPorts, readDependsOn, readServiceNetworks } from './relations.ts';
 import type { StackScope } from './scope.ts';
 import { splitShellWords } from './shell-words.ts';
 import { shorten } from './tree.ts';
@@ -61,6 +61,9 @@ export function readService(
     ...readSurroundings(reader, entry, fields, path, scope),
     generation: 0,
   };
+  if (portsNode !== undefined && ports.length > 0) {
+    noticeConfinedPorts(reader, portsNode, joinPath(path, 'ports'), template.networks, scope);
+  }
   const restart = readRestart(reader, fields.get('restart')?.value, joinPath(path, 'restart'));
   const expose = fields.get('expose');
   if (expose !== undefined) {

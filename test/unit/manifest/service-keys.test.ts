@@ -120,6 +120,18 @@ describe('environment and labels', () => {
     expect(loadWeb('labels: [a, b=c, "d.e=f=g"]').template.labels).toEqual({ a: '', b: 'c', 'd.e': 'f=g' });
   });
 
+  it('says that ports of a service on internal networks only are refused', () => {
+    const top = 'networks: {inner: {internal: true}, deep: {internal: true}, outer: {}}';
+    const ports = (networks: string): readonly string[] =>
+      noticesOf(`${top}\nservices: {web: {image: i, ports: ["80:80"], networks: [${networks}]}}`);
+    expect(ports('inner')).toEqual([
+      '2:35 services.web.ports: connections to them are refused: its network shop_inner is internal; put the service on another network as well, or leave "ports" out',
+    ]);
+    expect(ports('inner, deep')[0]).toContain('its networks shop_deep, shop_inner are internal');
+    expect(ports('inner, outer')).toEqual([]);
+    expect(ports('')).toEqual([]);
+  });
+
   it('says which variables nobody set', () => {
     expect(noticesOf(webWith('environment: [UNSET]'))).toEqual([
       '4:19 services.web.environment.UNSET: UNSET is not set here, so the containers do not get it',
