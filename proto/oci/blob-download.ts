@@ -21,6 +21,8 @@ export interface BlobDownload {
 
 /** An attempt that brought less is not progress: a registry that drips bytes must not keep us for ever. */
 const minProgressBytes = 256 * 1024;
+/** Nor must one that drips them in one long answer: so much has to come within each such time. */
+const slowestMs = 60_000;
 
 export async function* readBlobFrom(download: BlobDownload): AsyncGenerator<Buffer, void, undefined> {
   const { blob, where, signal } = download;
@@ -63,8 +65,15 @@ async function* bodyFrom(response: HttpResponse, offset: number, download: BlobD
     throw wrongLength(where, blob.size, start > offset ? `a range from ${String(start)}` : String(end));
   }
   let skip = offset - start;
+  let since = { atMs: performance.now(), bytes: 0 };
   for await (const chunk of response.body) {
     const bytes = chunk as Buffer;
+    since.bytes += bytes.length;
+    if (performance.now() - since.atMs > slowestMs) {
+      // Ending the loop destroys the body, and with it the connection.
+      if (since.bytes < minProgressBytes) throw new Error(`only ${String(since.bytes)} bytes came within a minute`);
+      since = { atMs: performance.now(), bytes: 0 };
+    }
     if (bytes.length > skip) yield skip === 0 ? bytes : bytes.subarray(skip);
     skip = Math.max(0, skip - bytes.length);
   }

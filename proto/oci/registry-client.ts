@@ -13,7 +13,8 @@ import { formatReference, repositoryName, versionOf } from './reference.ts';
 import type { ImageReference } from './reference.ts';
 import { defaultRetryPolicy, retryAfterMs, withRetries } from './retry.ts';
 import type { Outcome, RetryPolicy } from './retry.ts';
-import { registryError } from './registry-error.ts';
+import { registryError, subjectName } from './registry-error.ts';
+import type { RequestSubject } from './registry-error.ts';
 import { Transport, drain, headerOf, isAborted } from './transport.ts';
 import type { HttpResponse } from './transport.ts';
 import { transportFailure } from './transport-failure.ts';
@@ -56,12 +57,6 @@ export interface RegistryClient {
   close(): Promise<void>;
 }
 
-/** What a request is for, in messages. */
-interface Subject {
-  readonly reference: ImageReference;
-  readonly what: 'manifest' | 'blob';
-}
-
 const rateLimitStatus = 429;
 const timeoutStatus = 408;
 
@@ -83,10 +78,11 @@ class HttpRegistryClient implements RegistryClient {
   }
 
   async getManifest(reference: ImageReference, { signal }: { signal: AbortSignal }): Promise<RegistryManifest> {
+    const subject: RequestSubject = { reference, what: 'manifest' };
     return withRetries(this.policy, signal, (limited) =>
-      this.attempt(reference, signal, async () => {
+      this.attempt(subject, signal, async () => {
         const path = manifestPath(reference);
-        const response = await this.ask({ reference, what: 'manifest' }, 'GET', path, limited, manifestHeaders);
+        const response = await this.ask(subject, 'GET', path, limited, manifestHeaders);
         if (response.kind === 'again') return response;
         return { kind: 'done', value: await readManifest(reference, response.value) };
       }),
@@ -94,10 +90,11 @@ class HttpRegistryClient implements RegistryClient {
   }
 
   async headManifest(reference: ImageReference, { signal }: { signal: AbortSignal }): Promise<string | undefined> {
+    const subject: RequestSubject = { reference, what: 'manifest' };
     return withRetries(this.policy, signal, (limited) =>
-      this.attempt(reference, signal, async () => {
+      this.attempt(subject, signal, async () => {
         const path = manifestPath(reference);
-        const response = await this.ask({ reference, what: 'manifest' }, 'HEAD', path, limited, manifestHeaders);
+        const response = await this.ask(subject, 'HEAD', path, limited, manifestHeaders);
         if (response.kind === 'again') return response;
         await drain(response.value.body);
         const digest = headerOf(response.value, 'docker-content-digest');
@@ -112,6 +109,7 @@ class HttpRegistryClient implements RegistryClient {
     options: { signal: AbortSignal; offset?: number },
   ): AsyncGenerator<Buffer, void, undefined> {
     const path = `/v2/${reference.repository}/blobs/${blob.digest}`;
+    const subject: RequestSubject = { reference, what: 'blob', digest: blob.digest };
     return readBlobFrom({
       blob,
       where: `blob ${blob.digest} of ${repositoryName(reference)}`,
@@ -119,14 +117,14 @@ class HttpRegistryClient implements RegistryClient {
       signal: options.signal,
       policy: this.policy,
       open: (offset) =>
-        this.attempt(reference, options.signal, () =>
-          this.ask({ reference, what: 'blob' }, 'GET', path, options.signal, {
+        this.attempt(subject, options.signal, () =>
+          this.ask(subject, 'GET', path, options.signal, {
             ...(offset === 0 ? {} : { range: `bytes=${String(offset)}-` }),
             // The bytes as they are stored: their digest is of these.
             'accept-encoding': 'identity',
           }),
         ),
-      broken: (error) => brokenOff(reference, error),
+      broken: (error) => brokenOff(subject, error),
     });
   }
 
@@ -136,7 +134,7 @@ class HttpRegistryClient implements RegistryClient {
 
   /** One request, authorized if the registry wants that; any answer but success becomes an error or `again`. */
   private async ask(
-    subject: Subject,
+    subject: RequestSubject,
     method: 'GET' | 'HEAD',
     path: string,
     signal: AbortSignal,
@@ -144,11 +142,15 @@ class HttpRegistryClient implements RegistryClient {
   ): Promise<Outcome<HttpResponse>> {
     const { registry, repository } = subject.reference;
     const send = (authorization: string | undefined): Promise<HttpResponse> =>
-      this.transport.askRegistry(registry, path, {
-        method,
-        signal,
-        headers: authorization === undefined ? headers : { ...headers, authorization },
-      });
+      this.transport
+        .askRegistry(registry, path, {
+          method,
+          signal,
+          headers: authorization === undefined ? headers : { ...headers, authorization },
+        })
+        .catch((error: unknown) => {
+          throw error instanceof FrotaError ? notHad(subject, error) : error;
+        });
     const known = await this.authorization.known(registry, repository, signal);
     let response = await send(known);
     if (response.status === 403 && known !== undefined) {
@@ -197,22 +199,22 @@ class HttpRegistryClient implements RegistryClient {
 
   /** Runs `act`; what fails below HTTP becomes `again` or an error that names the registry. */
   private async attempt<T>(
-    reference: ImageReference,
+    subject: RequestSubject,
     signal: AbortSignal,
     act: () => Promise<Outcome<T>>,
   ): Promise<Outcome<T>> {
-    if (signal.aborted) throw cancelled(reference);
+    if (signal.aborted) throw cancelled(subject.reference);
     try {
       return await act();
     } catch (error) {
       // Sockets report their end before the signal that ended them is seen.
       await nextTurn();
-      if (isAborted(signal)) throw cancelled(reference);
+      if (isAborted(signal)) throw cancelled(subject.reference);
       if (error instanceof FrotaError) {
         if (error.code === 'unavailable') return { kind: 'again', error };
         throw error;
       }
-      return brokenOff(reference, error);
+      return brokenOff(subject, error);
     }
   }
 }
@@ -247,10 +249,19 @@ async function readManifest(reference: ImageReference, response: HttpResponse): 
   return { bytes, mediaType: mediaType.trim().toLowerCase(), digest };
 }
 
-function brokenOff(reference: ImageReference, error: unknown): Outcome<never> {
+/** The way to it was refused or led nowhere: whose way it was, the transport does not know. */
+const notHad = (subject: RequestSubject, error: FrotaError): FrotaError =>
+  new FrotaError(
+    error.code,
+    `registry ${subject.reference.registry} does not give ${subjectName(subject)}: ${error.message}`,
+    { cause: error },
+  );
+
+function brokenOff(subject: RequestSubject, error: unknown): Outcome<never> {
+  const { registry } = subject.reference;
   const { transient, reason, isTrust } = transportFailure(error);
-  const hint = isTrust === true ? `; if that is meant, list ${reference.registry} as an insecure registry` : '';
-  const message = `registry ${reference.registry} can't be reached for ${formatReference(reference)}: ${reason}${hint}`;
+  const hint = isTrust === true ? `; if that is meant, list ${registry} as an insecure registry` : '';
+  const message = `registry ${registry} can't be reached for ${subjectName(subject)}: ${reason}${hint}`;
   const wrapped = new FrotaError('unavailable', message, { cause: error });
   if (!transient) throw wrapped;
   return { kind: 'again', error: wrapped };

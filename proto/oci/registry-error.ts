@@ -13,14 +13,22 @@ interface RegistryComplaint {
   readonly message: string;
 }
 
+/** What a request is for. */
+export type RequestSubject =
+  | { readonly reference: ImageReference; readonly what: 'manifest' }
+  | { readonly reference: ImageReference; readonly what: 'blob'; readonly digest: string };
+
+/** In messages: the image, and which part of it. */
+export const subjectName = (subject: RequestSubject): string =>
+  subject.what === 'manifest'
+    ? formatReference(subject.reference)
+    : `blob ${subject.digest} of ${formatReference(subject.reference)}`;
+
 /** The error for an answer that is no success; reads its body. */
-export async function registryError(
-  subject: { readonly reference: ImageReference; readonly what: 'manifest' | 'blob' },
-  response: HttpResponse,
-): Promise<FrotaError> {
+export async function registryError(subject: RequestSubject, response: HttpResponse): Promise<FrotaError> {
   const complaint = await readComplaint(response);
-  const { reference, what } = subject;
-  const name = formatReference(reference);
+  const { reference } = subject;
+  const name = subjectName(subject);
   const said = complaint === undefined ? `HTTP status ${String(response.status)}` : quote(complaint);
   switch (response.status) {
     case 401:
@@ -30,7 +38,7 @@ export async function registryError(
         `registry ${reference.registry} refuses the pull of ${name}: "${reference.repository}" does not exist there, or wants to know who pulls (${said}); ${loginHint(reference.registry)}`,
       );
     case 404:
-      return new FrotaError('not-found', notFoundMessage(reference, what, complaint));
+      return new FrotaError('not-found', notFoundMessage(subject, complaint));
     case 429:
       return new FrotaError(
         'unavailable',
@@ -47,15 +55,11 @@ export async function registryError(
 /** The word of a person to whom a registry says no: the cluster's logins are theirs to give. */
 export const loginHint = (registry: string): string => `log the cluster in with: frota registry login ${registry}`;
 
-function notFoundMessage(
-  reference: ImageReference,
-  what: 'manifest' | 'blob',
-  complaint: RegistryComplaint | undefined,
-): string {
-  const { registry, repository, tag, digest } = reference;
-  const name = formatReference(reference);
-  if (what === 'blob')
-    return `${name} is incomplete: registry ${registry} has lost one of its blobs; push the image again`;
+function notFoundMessage(subject: RequestSubject, complaint: RegistryComplaint | undefined): string {
+  const { registry, repository, tag, digest } = subject.reference;
+  const name = formatReference(subject.reference);
+  if (subject.what === 'blob')
+    return `${name} is incomplete: registry ${registry} has lost its blob ${subject.digest}; push the image again`;
   if (complaint?.code === 'NAME_UNKNOWN') {
     return `${name} was not found: registry ${registry} has no repository "${repository}"; check the name, or push the image first`;
   }
