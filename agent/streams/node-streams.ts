@@ -44,7 +44,9 @@ export class NodeStreams {
   /** Returns at once. */
   answer({ streamId, request }: OpenStream): void {
     if (this.#abort.signal.aborted) return;
-    const work = this.#serve(streamId, request)
+    // Counted now: those that come later have no part in it.
+    const isFull = this.#running.size >= maxStreams;
+    const work = this.#serve(streamId, request, isFull)
       .catch((error: unknown) => {
         this.#ports.logger.debug({ streamId, error: describeError(error) }, 'a stream ended early');
       })
@@ -57,7 +59,7 @@ export class NodeStreams {
     await Promise.all(this.#running);
   }
 
-  async #serve(streamId: string, request: StreamRequest): Promise<void> {
+  async #serve(streamId: string, request: StreamRequest, isFull: boolean): Promise<void> {
     const over = new AbortController();
     const signal = AbortSignal.any([this.#abort.signal, over.signal]);
     const stream = this.#ports.open(signal);
@@ -72,14 +74,19 @@ export class NodeStreams {
       });
     try {
       await stream.write({ kind: 'begin', streamId });
-      await this.#work(stream, request, inputs, signal).catch(async (thrown: unknown) => {
+      try {
+        if (isFull) throw new FrotaError('exhausted', `this node has ${String(maxStreams)} streams open already`);
+        await this.#work(stream, request, inputs, signal);
+      } catch (thrown) {
+        inputs.abandon();
         if (signal.aborted) return;
         const error = FrotaError.from(thrown, 'unavailable');
         await stream.write({ kind: 'failure', code: error.code, message: describeError(error) });
-      });
+      }
       stream.end();
       await pause(farewellMs, signal);
     } finally {
+      inputs.abandon();
       stream.close();
       await left;
     }
@@ -87,9 +94,6 @@ export class NodeStreams {
 
   async #work(stream: UpStream, request: StreamRequest, inputs: Inputs, signal: AbortSignal): Promise<void> {
     const { runtime, drills } = this.#ports;
-    if (this.#running.size > maxStreams) {
-      throw new FrotaError('exhausted', `this node has ${String(maxStreams)} streams open already`);
-    }
     switch (request.kind) {
       case 'logs':
         for await (const lines of runtime.logs(request.taskId, request.query, signal)) {
@@ -112,10 +116,10 @@ export class NodeStreams {
   }
 }
 
-/** What comes before the command runs waits for it. */
+/** What comes before the command runs waits for it, as long as one may still come. */
 class Inputs {
-  #attached: (exec: Exec) => void = () => undefined;
-  readonly #exec = new Promise<Exec>((resolve) => {
+  #attached: (exec: Exec | undefined) => void = () => undefined;
+  readonly #exec = new Promise<Exec | undefined>((resolve) => {
     this.#attached = resolve;
   });
 
@@ -123,9 +127,15 @@ class Inputs {
     this.#attached(exec);
   }
 
+  /** No command comes any more: what waits for one is for nobody. */
+  abandon(): void {
+    this.#attached(undefined);
+  }
+
   /** Resolves when the command has taken it, or has ended. */
   async put(input: StreamDown['input']): Promise<void> {
     const exec = await this.#exec;
+    if (exec === undefined) return;
     const ended = exec.done.then(
       () => undefined,
       () => undefined,
