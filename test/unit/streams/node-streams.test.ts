@@ -15,7 +15,7 @@ const exec: StreamRequest = {
   kind: 'exec',
   start: { target: 't1', args: ['sh'], environment: ['A=b'], user: 'ana', tty: true, size: { columns: 80, rows: 24 } },
 };
-const line = (text: string): LogLine => ({ time: '2026-11-24T12:00:00.000000000Z', stream: 'stdout', text: Buffer.from(text) }); // prettier-ignore
+const line = (text: string): LogLine => ({ time: '2026-11-24T12:00:00.000000000Z', stream: 'stdout', text: Buffer.from(text), ordinal: 1 }); // prettier-ignore
 
 /** The controller's end: it takes a message when it is asked to, as a slow reader does. */
 class FakeStream implements UpStream {
