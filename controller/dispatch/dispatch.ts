@@ -186,6 +186,17 @@ function sharedUnits(ports: DispatchPorts, applied: (nodeId: string) => Readonly
   const now = (): MonoMs => ports.clock.now().monoMs;
   const drains = new Drains({ now, liveness: ports.liveness, applied, history, logger: ports.logger });
 
+  // Units that many nodes share are the same object to all of them: written out once a change, not once a node.
+  let shared = new Map<Unit, RevisedUnit>();
+
+  function revisedShared(unit: Unit): RevisedUnit {
+    const before = shared.get(unit);
+    if (before !== undefined) return before;
+    const next = revised('', unit);
+    shared.set(unit, next);
+    return next;
+  }
+
   function revised(owner: string, unit: Unit): RevisedUnit {
     const key = `${owner} ${unitKey(unit)}`;
     const text = JSON.stringify(unit);
@@ -200,6 +211,7 @@ function sharedUnits(ports: DispatchPorts, applied: (nodeId: string) => Readonly
   function latest(): UnitSet {
     if (current !== undefined) return current;
     current = unitsOf(ports.snapshot(), ports.spareImages());
+    shared = new Map();
     drains.follow(current);
     history.keep(new Set([...current.services.values()].map(unitKey)));
     return current;
@@ -229,7 +241,7 @@ function sharedUnits(ports: DispatchPorts, applied: (nodeId: string) => Readonly
         const unit = each.kind === 'tasks' ? drains.tasksOf(nodeId, each) : each;
         const key = unitKey(unit);
         const isOwn = unit.kind === 'tasks' || unit.kind === 'images';
-        const next = revised(isOwn ? nodeId : '', unit);
+        const next = isOwn ? revised(nodeId, unit) : revisedShared(unit);
         if (held.get(key) === next.revision) continue;
         held.set(key, next.revision);
         // What was in force says nothing about what will be: the agent says it anew.

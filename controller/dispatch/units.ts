@@ -29,6 +29,12 @@ export interface UnitSet {
   readonly network: NetworkUnit;
   /** By `stack/service`. */
   readonly services: ReadonlyMap<string, ServiceUnit>;
+  /** By network, in the same order: those whose tasks are on it. */
+  readonly servicesOfNetworks: ReadonlyMap<string, readonly ServiceUnit[]>;
+  /** Its place among all services: units are always sent in one order. */
+  readonly places: ReadonlyMap<ServiceUnit, number>;
+  /** Those with published ports, which every node serves. */
+  readonly published: readonly ServiceUnit[];
   /** By node id; a node without tasks has no entry. */
   readonly tasks: ReadonlyMap<string, TasksUnit>;
   /** By node id: the networks its tasks are on. */
@@ -72,15 +78,19 @@ export function unitsOf(
     // A service that is going keeps its networks until its last task has ended.
     if (!networks.has(id)) networks.set(id, task.template.networks);
   }
+  const services = new Map(
+    [...snapshot.services].map(([id, { value }]): [string, ServiceUnit] => {
+      const { stack, name, vip, ports } = value;
+      const lists = { endpoints: byTask(endpoints.get(id)), members: byTask(members.get(id)) };
+      return [id, { kind: 'service', stack, name, vip, ports, networks: networks.get(id) ?? [], ...lists }];
+    }),
+  );
   return {
     network: networkUnit(snapshot),
-    services: new Map(
-      [...snapshot.services].map(([id, { value }]) => {
-        const { stack, name, vip, ports } = value;
-        const lists = { endpoints: byTask(endpoints.get(id)), members: byTask(members.get(id)) };
-        return [id, { kind: 'service', stack, name, vip, ports, networks: networks.get(id) ?? [], ...lists }];
-      }),
-    ),
+    services,
+    servicesOfNetworks: servicesOfNetworks(services.values()),
+    places: new Map([...services.values()].map((service, place) => [service, place])),
+    published: [...services.values()].filter(({ ports }) => ports.length > 0),
     tasks: new Map([...tasks].map(([nodeId, list]) => [nodeId, { kind: 'tasks', tasks: sortById(list) }])),
     nodeNetworks,
     spareImages,
@@ -98,13 +108,27 @@ export function needsService(units: UnitSet, nodeId: string, service: ServiceUni
   return service.ports.length > 0 || service.networks.some(({ network }) => own?.has(network) === true);
 }
 
+function servicesOfNetworks(services: Iterable<ServiceUnit>): ReadonlyMap<string, readonly ServiceUnit[]> {
+  const byNetwork = new Map<string, ServiceUnit[]>();
+  for (const service of services) for (const { network } of service.networks) append(byNetwork, network, service);
+  return byNetwork;
+}
+
+/** Those for which `needsService` holds, each once, found without a look at every service: thousands of nodes ask. */
+function servicesOfNode(units: UnitSet, nodeId: string): readonly ServiceUnit[] {
+  const found = new Set(units.published);
+  for (const network of units.nodeNetworks.get(nodeId) ?? []) {
+    for (const service of units.servicesOfNetworks.get(network) ?? []) found.add(service);
+  }
+  return [...found].sort((a, b) => (units.places.get(a) ?? 0) - (units.places.get(b) ?? 0));
+}
+
 /** Order matters: tasks start last, and before any image that no task waits for. */
 export function unitsOfNode(units: UnitSet, nodeId: string): readonly Unit[] {
-  const services = [...units.services.values()].filter((service) => needsService(units, nodeId, service));
   const images = units.spareImages.get(nodeId);
   return [
     units.network,
-    ...services,
+    ...servicesOfNode(units, nodeId),
     units.tasks.get(nodeId) ?? { kind: 'tasks', tasks: [] },
     ...(images === undefined ? [] : [{ kind: 'images' as const, images }]),
   ];
