@@ -132,7 +132,7 @@ export class NodeDrills implements Drills, ServesListener {
       agentId: this.#agentId,
       injected,
       undone: outcome !== undefined || nothingToUndo,
-      ...(outcome && { undoneBy: outcome.by }),
+      ...(outcome && !nothingToUndo && { undoneBy: outcome.by }),
       problems: [...(fault?.problems ?? []), ...(outcome?.problems ?? [])],
     };
   }

@@ -118,12 +118,14 @@ export function reportText(drill: Drill, colours: Colours): string {
   return `${lines.join('\n')}\n${tasksTable(report.tasks, colours)}`;
 }
 
-function objectiveText({ objective, measured }: DrillReport['slo'][number]): string {
-  if (measured === null) return `${objective} (nothing was measured)`;
-  const unit = objective.startsWith('recovery')
-    ? msText(measured)
-    : `${String(measured)}${objective.startsWith('errors') ? ' %' : ''}`;
-  return `${objective} (${unit})`;
+function objectiveText({ objective, measured, met }: DrillReport['slo'][number]): string {
+  const isRecovery = objective.startsWith('recovery');
+  if (measured === null) {
+    const never = isRecovery ? 'not while the drill lasted' : 'nothing was asked';
+    return `${objective} (${met ? 'nothing was lost' : never})`;
+  }
+  if (isRecovery) return `${objective} (${msText(measured)})`;
+  return `${objective} (${String(measured)}${objective.startsWith('errors') ? ' %' : ''})`;
 }
 
 function probeLines({ probe, recoveryMs }: DrillReport): readonly string[] {

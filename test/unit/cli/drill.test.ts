@@ -149,6 +149,19 @@ describe('drill run', () => {
     expect(line.json()).toMatchObject({ id: 'd1', kind: 'node-loss', node: 'n4', verdict, recoveryMs: 930, lost: 0 });
   });
 
+  it('says why something was not measured', async () => {
+    const slo = [
+      { objective: 'recovery<2s', measured: null, met: true },
+      { objective: 'recovery<2s', measured: null, met: false },
+      { objective: 'errors<1%', measured: null, met: false },
+    ];
+    line.control.drillSteps = steps(aDrill('ended', aReport({ slo, recoveryMs: null, probe: null, tasks: [] })));
+    await line.run('drill', 'run', 'node-loss');
+    expect(line.out).toContain('  met  recovery<2s (nothing was lost)\n');
+    expect(line.out).toContain('  NOT MET  recovery<2s (not while the drill lasted)\n');
+    expect(line.out).toContain('  NOT MET  errors<1% (nothing was asked)\n');
+  });
+
   it('refused has a status of its own and every reason', async () => {
     const refusals = [
       { kind: 'unhealthy', message: 'node n2 is down' },
