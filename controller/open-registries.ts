@@ -7,6 +7,7 @@ import { createRegistryClient } from '../proto/oci/registry-client.ts';
 import { resolveDigest } from '../proto/oci/resolve.ts';
 import { defaultRetryPolicy } from '../proto/oci/retry.ts';
 import type { RegistryPorts } from './api/registries.ts';
+import type { ControllerOptions } from './options.ts';
 import type { Snapshot } from './plan/snapshot.ts';
 import type { Sealer } from './security/sealing.ts';
 import { listRegistries, loginTransaction, logoutTransaction, readRegistry } from './store/registries.ts';
@@ -25,7 +26,7 @@ export interface RegistryParts {
   readonly records: Records;
   readonly sealer: Sealer;
   readonly snapshot: () => Snapshot;
-  readonly insecureRegistries: readonly string[];
+  readonly options: Pick<ControllerOptions, 'insecureRegistry'>;
   readonly clock: Clock;
 }
 
@@ -35,7 +36,8 @@ export interface Registries extends RegistryPorts {
 }
 
 export function openRegistries(parts: RegistryParts): Registries {
-  const { store, records, sealer, snapshot, insecureRegistries, clock } = parts;
+  const { store, records, sealer, snapshot, clock } = parts;
+  const insecureRegistries = parts.options.insecureRegistry;
   const read = (host: string): Promise<RegistryCredential | undefined> => readRegistry(store, sealer, host);
   // Read at each challenge, so that a login holds from the next pull on.
   const credentials = (host: string): Promise<RegistryCredential | undefined> => read(host);

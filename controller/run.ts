@@ -153,8 +153,7 @@ async function startCore(
     logger,
   });
   stops.push(() => loop.close());
-  const insecureRegistries = options.insecureRegistry;
-  const registries = openRegistries({ store, records, sealer, snapshot, insecureRegistries, clock });
+  const registries = openRegistries({ store, records, sealer, snapshot, options, clock });
   return {
     options,
     logger,

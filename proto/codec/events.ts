@@ -86,7 +86,7 @@ export const eventFromWire = (wire: Received<'Event'>): ClusterEvent =>
     by: wire.by ?? undefined,
     message: wire.text,
     cause: wire.cause ?? undefined,
-    recovery: wire.recovery === null ? undefined : recoveryFromWire(wire.recovery),
+    recovery: w.optional(wire.recovery, recoveryFromWire),
   });
 
 export const listEventsRequest: Codec<ListEventsRequest> = w.messageCodec(
