@@ -17,15 +17,12 @@ export interface ConmonLaunch {
   readonly exits: string;
   /** Puts conmon where it shall live before it starts anything. */
   readonly place: (pid: number) => Promise<void>;
+  /** `LogLimits.unattendedBytes` */
+  readonly unattendedLogBytes: number;
   readonly timeoutMs: number;
   readonly signal: AbortSignal;
 }
 
-/**
- * After so much output in all conmon throws the present file away, and again after as much more; rotation does not count.
- * Without an agent nothing else keeps a container from filling the disk; with one, this much is lines that are long gone.
- */
-const unattendedLogBytes = 1024 * 1024 * 1024;
 /** The error text of a runtime is a line or two; more is noise. */
 const maxReplyBytes = 64 * 1024;
 
@@ -90,7 +87,7 @@ function conmonArguments(launch: ConmonLaunch): readonly string[] {
     ...['--api-version', '1', '-c', id, '-u', id, '-n', id],
     ...['-r', launch.runtime, '-b', folders.bundle, '-p', folders.pidFile, '-P', folders.conmonPidFile],
     ...['--exit-dir', launch.exits, '--persist-dir', folders.persist, '--full-attach'],
-    ...['-l', `k8s-file:${folders.log}`, '--log-size-max', String(unattendedLogBytes), '--log-level', 'warning'],
+    ...['-l', `k8s-file:${folders.log}`, '--log-size-max', String(launch.unattendedLogBytes), '--log-level', 'warning'],
     ...['--runtime-arg', `--root=${launch.runtimeRoot}`],
   ];
 }

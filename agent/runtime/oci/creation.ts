@@ -23,6 +23,8 @@ export interface CreationContext extends RemovalContext {
   readonly conmon: string;
   readonly conmonCgroup: string;
   readonly containersCgroup: string;
+  /** `LogLimits.unattendedBytes` */
+  readonly unattendedLogBytes: number;
 }
 
 /** Some 60 ms on an idle machine; a busy one may take seconds. */
@@ -79,6 +81,7 @@ async function make(spec: ContainerSpec, signal: AbortSignal, context: CreationC
     folders,
     exits: context.folders.exits,
     place: (pid) => moveToCgroup(context.layout, context.conmonCgroup, pid),
+    unattendedLogBytes: context.unattendedLogBytes,
     timeoutMs: createTimeoutMs,
     signal,
   }).catch((error: unknown) => {

@@ -106,6 +106,7 @@ export async function createOciRuntime(options: OciRuntimeOptions): Promise<OciR
     conmon: programs.get('conmon') ?? 'conmon',
     conmonCgroup,
     containersCgroup,
+    unattendedLogBytes: (options.logLimits ?? defaultLogLimits).unattendedBytes,
     cgroupPath: (id) => join(containersCgroup, id),
     keptLogs: new KeptLogs(folders.keptLogs, options.keptLimits ?? defaultKeptLimits, options.logger),
   });

@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, renameSync } from 'node:fs';
+import { existsSync, readFileSync, readdirSync, renameSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
@@ -13,7 +13,7 @@ let runtime: OciRuntime;
 
 beforeAll(async () => {
   fixture = await makeFixture('logs', {
-    logLimits: { maxFileBytes: 200_000, maxFiles: 3 },
+    logLimits: { maxFileBytes: 200_000, maxFiles: 3, unattendedBytes: 1_500_000 },
     keptLimits: { perSlot: 2, totalBytes: 1_000_000, ageMs: 60_000 },
   });
   runtime = await fixture.open();
@@ -95,6 +95,42 @@ describe('the log of a container', () => {
     expect(all).toEqual(range(1, 40));
     expect(late.length).toBeGreaterThan(10);
     expect(late).toEqual(range(41 - late.length, 40));
+  });
+
+  it('is bounded and goes on beyond the limit that holds without an agent, which holds nobody up', async () => {
+    // Some 50 bytes a line with what conmon adds: 60,000 are twice the limit.
+    await begin('chatty', 'busybox seq 1 60000; echo done; while :; do sleep 0.1; echo on; done');
+    await runtime.close();
+    const folder = join(fixture.options.dataDir, 'containers/chatty');
+    const bytes = (): number => logFiles('chatty').reduce((sum, name) => sum + statSync(join(folder, name)).size, 0);
+    let most = 0;
+    await expect
+      .poll(
+        () => {
+          most = Math.max(most, bytes());
+          return readFileSync(join(folder, 'log'), 'utf8').includes(' done\n');
+        },
+        { timeout: 20_000, interval: 20 },
+      ) // prettier-ignore
+      .toBe(true);
+    expect(most).toBeLessThan(1_800_000);
+    // The next agent reads what there is, to the end, and rotates on.
+    runtime = await fixture.open();
+    await expect.poll(async () => (await texts('chatty', { tail: 1 }))[0], { timeout: 5_000 }).toBe('on');
+    const left = (await texts('chatty')).filter((text) => /^\d+$/.test(text));
+    expect(left).toEqual(range(60_001 - left.length, 60_000));
+    expect(left.length).toBeGreaterThan(100);
+    await expect.poll(bytes, { timeout: 5_000 }).toBeLessThan(1_600_000);
+  });
+
+  it('is followed without a line lost where the limit falls in the midst of it', async () => {
+    await begin(
+      'steady',
+      'for i in $(busybox seq 0 19); do busybox seq $((i*4000+1)) $((i*4000+4000)); sleep 0.5; done',
+    );
+    const seen: string[] = [];
+    for await (const batch of runtime.logs('steady', { follow: true }, never)) seen.push(...batch.map(textOf));
+    expect(seen).toEqual(range(1, 80_000));
   });
 
   it('is helped out when an agent died in the midst of a rotation', async () => {

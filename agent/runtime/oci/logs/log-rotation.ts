@@ -16,10 +16,20 @@ export interface LogLimits {
   readonly maxFileBytes: number;
   /** Files of one container, the one that is written included. */
   readonly maxFiles: number;
+  /**
+   * After so much output in all conmon throws the present file away, and again after as much more: it counts on across
+   * rotations (conmon 2.1.6). Without an agent nothing else keeps a container from filling the disk.
+   */
+  readonly unattendedBytes: number;
 }
 
 /** Docker's json-file users expect `max-size` and `max-file`; these are the sizes they most often choose. */
-export const defaultLogLimits: LogLimits = { maxFileBytes: 10 * 1024 * 1024, maxFiles: 3 };
+export const defaultLogLimits: LogLimits = {
+  maxFileBytes: 10 * 1024 * 1024,
+  maxFiles: 3,
+  // An agent is away for a second as a rule. The larger, the more seldom the lines of the present file are lost.
+  unattendedBytes: 1024 * 1024 * 1024,
+};
 /** A container can write some 80 MB/s: at this pace a file is never much larger than it should be. */
 const checkMs = 250;
 /** conmon answers within a millisecond or two; one that hangs is left alone until it does. */
