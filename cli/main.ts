@@ -38,7 +38,8 @@ function processTerminal(): Terminal {
     outColours: coloursFor(stdout.isTTY, process.env),
     errColours: coloursFor(stderr.isTTY, process.env),
     live: async () => {
-      if (!stderr.isTTY || process.env['TERM'] === 'dumb') return undefined;
+      // A terminal that does not know its size (a serial line) would be shown nothing: a block is cut to the height.
+      if (!stderr.isTTY || stderr.rows === 0 || process.env['TERM'] === 'dumb') return undefined;
       const { createLogUpdate } = await import('log-update');
       const block = createLogUpdate(stderr);
       return {
