@@ -96,6 +96,9 @@ export class Link {
         this.#onWelcome(welcome);
         return Promise.resolve();
       },
+      onLivenessPlan: (plan) => {
+        parts.heartbeats.setPlan(plan);
+      },
       onUnit: async (key) => this.#node?.onUnit(key),
       onSynced: async () => {
         this.#synced = true;

@@ -17,6 +17,10 @@ import { createImages } from './images/create-images.ts';
 import { ImagesAhead } from './images/images-ahead.ts';
 import { createCredentialProvider } from './images/registry-credentials.ts';
 import { createHeartbeats } from './liveness/heartbeats.ts';
+import { createWatchdog } from './liveness/watchdog.ts';
+import type { Watchdog } from './liveness/watchdog.ts';
+import { nodesOf, reroute } from './reroute.ts';
+import { checkDisk, diskCheckIntervalMs, watchedJournal, watchedRuntime } from './watched-parts.ts';
 import { clock, connected, Link } from './link.ts';
 import type { LinkParts } from './link.ts';
 import { createNodeNetwork, networkPrograms } from './network/node-network.ts';
@@ -46,12 +50,16 @@ export async function runAgent(options: AgentOptions, logger: Logger, signal: Ab
   await detectCgroupLayout();
   const credentials = await becomeNode(options, logger, signal);
   const address = options.address ?? (await addressTowards(credentials.controlAddresses[0] ?? ''));
-  const journal = createJournal(join(options.data, 'journal'), logger);
+  const disk = createWatchdog(() => performance.now());
+  const calls = createWatchdog(() => performance.now());
+  const journal = watchedJournal(createJournal(join(options.data, 'journal'), logger), disk);
   const assignments = await loadAssignments(journal, logger);
   const heartbeats = await createHeartbeats({
     workerUrl: new URL('./liveness/worker.js', import.meta.url),
     address,
     port: options.livenessPort,
+    disk,
+    runtime: calls,
     logger,
   });
   const bootId = new Uint8Array(randomBytes(16));
@@ -61,7 +69,7 @@ export async function runAgent(options: AgentOptions, logger: Logger, signal: Ab
   try {
     // First of all: what a drill has left standing would be in the way of everything else.
     await drills.resume();
-    await runNode({ parts, links, journal, drills });
+    await runNode({ parts, links, journal, drills, disk, calls });
   } finally {
     await drills.close();
     await Promise.all(links.map((link) => link.close()));
@@ -106,6 +114,9 @@ interface NodeParts {
   readonly links: Link[];
   readonly journal: Journal;
   readonly drills: NodeDrills;
+  readonly disk: Watchdog;
+  /** Of the runtime. */
+  readonly calls: Watchdog;
 }
 
 function openDrills(
@@ -122,7 +133,7 @@ function openDrills(
   });
 }
 
-async function runNode({ parts, links, journal, drills }: NodeParts): Promise<void> {
+async function runNode({ parts, links, journal, drills, disk, calls }: NodeParts): Promise<void> {
   const { assignments, logger, signal, heartbeats } = parts;
   let inForce: readonly HeldUnit[] = [];
   const connectOnce = (): Link => {
@@ -134,7 +145,8 @@ async function runNode({ parts, links, journal, drills }: NodeParts): Promise<vo
   };
   const self = assignments.self() ?? (await connectOnce().self());
   // Before a controller hears of this start: a node that can't run containers must not look ready.
-  const { images, runtime, network } = await openHost(parts, self, () => links[0]);
+  const { images, runtime: bareRuntime, network } = await openHost(parts, self, () => links[0]);
+  const runtime = watchedRuntime(bareRuntime, calls);
   const names = createNodeNames(parts, self, network);
   await names.resume();
   const { data: dataDir, run: runDir } = parts.options;
@@ -152,8 +164,12 @@ async function runNode({ parts, links, journal, drills }: NodeParts): Promise<vo
     inForce = revisions;
     links[0]?.applied(inForce);
     drills.serving(services);
+    heartbeats.setUsed(nodesOf(services).filter((nodeId) => nodeId !== self.nodeId));
     return true;
   }, logger);
+  heartbeats.onSilent((nodeIds) => {
+    reroute(network, nodeIds, logger);
+  });
   const ahead = new ImagesAhead(images, logger);
   const tasks = new NodeTasks({
     images,
@@ -177,7 +193,7 @@ async function runNode({ parts, links, journal, drills }: NodeParts): Promise<vo
     const link = connectOnce();
     const streams = new NodeStreams({ runtime, drills, open: (aborted) => link.openStream(aborted), logger });
     await attachTasks(link, { tasks, enforcer, streams, ahead }, parts);
-    await keepRight(parts, link, network).finally(() => streams.close());
+    await keepRight(parts, link, { network, disk }).finally(() => streams.close());
     // Said first, so that the controller gives this node its grace while the agent is away.
     heartbeats.announceRestart();
   } finally {
@@ -244,10 +260,15 @@ async function attachTasks(
 }
 
 /** Until the agent is told to stop. */
-async function keepRight({ signal, logger }: LinkParts, link: Link, network: NodeNetwork): Promise<void> {
+async function keepRight(
+  { signal, logger, options }: LinkParts,
+  link: Link,
+  { network, disk }: { network: NodeNetwork; disk: Watchdog },
+): Promise<void> {
   await Promise.all([
     network.watch(signal),
     every(repairIntervalMs, { signal, logger, what: 'repair of the network' }, () => network.repair()),
+    every(diskCheckIntervalMs, { signal, logger, what: 'check of the disk' }, () => checkDisk(options.data, disk)),
     every(renewalCheckMs, { signal, logger, what: 'renewal of the certificate' }, () => link.renew()),
   ]);
 }

@@ -17,7 +17,6 @@ import { createDispatch } from './dispatch/dispatch.ts';
 import type { Dispatch } from './dispatch/dispatch.ts';
 import { createLivenessJudge } from './liveness/liveness-judge.ts';
 import type { LivenessJudge } from './liveness/liveness-judge.ts';
-import { defaultLivenessSettings } from './liveness/settings.ts';
 import { startControlLoop } from './loop/control-loop.ts';
 import { startSpares } from './loop/spares.ts';
 import type { SpareNodes } from './loop/spares.ts';
@@ -54,6 +53,8 @@ import { createRecords } from './store/write-records.ts';
 import type { Records } from './store/write-records.ts';
 import type { Store } from './store/store.ts';
 import { createBroker } from './streams/broker.ts';
+import { createNodeWatch } from './watch-nodes.ts';
+import type { NodeWatch } from './watch-nodes.ts';
 
 /** Lower case and digits: ids become host names, namespaces and cgroups. 36^12 makes a collision a matter of centuries. */
 const newId = customAlphabet('0123456789abcdefghijklmnopqrstuvwxyz', 12);
@@ -180,27 +181,7 @@ function held(unreadable: ReadonlyMap<string, string>): Plan {
   return { changes: [], reasons: new Map(), problems };
 }
 
-/** Nodes whose heartbeats count: all that have joined and said where they are. */
-function watchNodes({ mirror, judge, leadership }: Core): void {
-  const told = new Map<string, string>();
-  const tell = (): void => {
-    const { nodes, facts } = mirror.snapshot();
-    const wanted = [...nodes.keys()].flatMap((nodeId) => {
-      const known = facts.get(nodeId);
-      if (known === undefined) return [];
-      const { address, livenessPort } = known;
-      return [{ nodeId, address, livenessPort, key: livenessKey(leadership.cluster.secret, nodeId) }];
-    });
-    const text = JSON.stringify(wanted.map(({ nodeId, address, livenessPort }) => [nodeId, address, livenessPort]));
-    if (told.get('nodes') === text) return;
-    told.set('nodes', text);
-    judge.setNodes(wanted);
-  };
-  tell();
-  mirror.onChange(tell);
-}
-
-function createSessions(core: Core): Dispatch {
+function createSessions(core: Core, nodeWatch: NodeWatch): Dispatch {
   const { options, logger, mirror, judge } = core;
   const { recoveries } = core.history;
   return createDispatch({
@@ -226,8 +207,12 @@ function createSessions(core: Core): Dispatch {
       livenessKey: livenessKey(core.leadership.cluster.secret, nodeId),
       livenessPort: judge.port,
       insecureRegistries: options.insecureRegistry,
-      heartbeatIntervalMs: defaultLivenessSettings.heartbeatIntervalMs,
+      heartbeatIntervalMs: nodeWatch.planFor(nodeId).heartbeatIntervalMs,
     }),
+    livenessPlan: (nodeId) => nodeWatch.planFor(nodeId),
+    pong: (nodeId, number) => {
+      judge.pong(nodeId, number);
+    },
     clock,
     logger,
   });
@@ -244,14 +229,15 @@ async function startServers(core: Core, stops: (() => Promise<void> | void)[]): 
   const { options, logger, authority, mirror, judge, loop } = core;
   const snapshot = (): Snapshot => mirror.snapshot();
   const spareImages = () => sparesOfNodes(core.spares.chosen());
-  const dispatch = createSessions(core);
+  const nodeWatch = createNodeWatch({ mirror, judge, clusterSecret: core.leadership.cluster.secret });
+  const dispatch = createSessions(core, nodeWatch);
   core.history.followSessions((task) => dispatch.leadsEverywhere(task));
   const broker = createBroker({
     send: (nodeId, message) => dispatch.send(nodeId, message),
     nodeName: (nodeId) => snapshot().nodes.get(nodeId)?.value.name ?? nodeId,
     newId,
   });
-  watchNodes(core);
+  nodeWatch.start(dispatch);
   mirror.onChange(() => {
     loop.wake();
     dispatch.changed();

@@ -2,7 +2,10 @@
 import { Worker } from 'node:worker_threads';
 import { FrotaError } from '../../proto/base/errors.ts';
 import type { Logger } from '../../proto/base/log.ts';
+import type { LivenessPeer } from '../../proto/codec/dispatch.ts';
+import { mark, marksBytes } from './messages.ts';
 import type { FromWorker, HeartbeatTarget, ToWorker, WorkerStart } from './messages.ts';
+import type { Watchdog } from './watchdog.ts';
 
 export interface HeartbeatsOptions {
   /** Of the built `worker.js`; a bundle moves `import.meta.url`, so that only the composition root knows it. */
@@ -11,6 +14,9 @@ export interface HeartbeatsOptions {
   readonly address: string;
   /** UDP; 0: any. */
   readonly port: number;
+  /** Calls that are expected to return soon; one that does not is told with the heartbeats. */
+  readonly disk: Watchdog;
+  readonly runtime: Watchdog;
   readonly logger: Logger;
 }
 
@@ -19,6 +25,12 @@ export interface Heartbeats {
   readonly port: number;
   /** From now on heartbeats go there; again after each welcome. */
   setController(target: HeartbeatTarget): void;
+  /** How often to say that this node lives, and whom to probe. */
+  setPlan(plan: { readonly heartbeatIntervalMs: number; readonly peers: readonly LivenessPeer[] }): void;
+  /** The nodes whose endpoints this one uses. */
+  setUsed(nodeIds: readonly string[]): void;
+  /** Told all nodes that do not answer this one, whenever that changes. One listener. */
+  onSilent(listener: (nodeIds: ReadonlySet<string>) => void): void;
   /** Says that this agent stops and is expected back; `close` waits until it is said. */
   announceRestart(): void;
   close(): Promise<void>;
@@ -30,8 +42,9 @@ const progressIntervalMs = 100;
 /** @throws FrotaError `unavailable` when the address or port can't be used. */
 export async function createHeartbeats(options: HeartbeatsOptions): Promise<Heartbeats> {
   const { workerUrl, address, port, logger } = options;
-  const progress = new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT);
-  const workerData: WorkerStart = { address, port, progress };
+  const marks = new SharedArrayBuffer(marksBytes);
+  const workerData: WorkerStart = { address, port, marks };
+  let silentListener: (nodeIds: ReadonlySet<string>) => void = () => undefined;
   const worker = new Worker(workerUrl, { workerData, name: 'liveness' });
   let closing = false;
   let started = false;
@@ -43,6 +56,10 @@ export async function createHeartbeats(options: HeartbeatsOptions): Promise<Hear
     worker.on('message', (message: FromWorker) => {
       if (message.kind === 'listening') {
         resolve(message.port);
+        return;
+      }
+      if (message.kind === 'silent') {
+        silentListener(new Set(message.nodeIds));
         return;
       }
       const where = `${address}:${String(port)}`;
@@ -64,14 +81,24 @@ export async function createHeartbeats(options: HeartbeatsOptions): Promise<Hear
     throw error;
   });
   started = true;
-  const count = new Int32Array(progress);
-  const progressing = setInterval(() => Atomics.add(count, 0, 1), progressIntervalMs);
+  const progressing = setInterval(() => {
+    setMarks(new Int32Array(marks), options);
+  }, progressIntervalMs);
   progressing.unref();
   logger.debug({ address, port: boundPort }, 'answering probes');
   return {
     port: boundPort,
     setController: (target) => {
       send({ kind: 'controller', target });
+    },
+    setPlan: ({ heartbeatIntervalMs, peers }) => {
+      send({ kind: 'plan', intervalMs: heartbeatIntervalMs, peers });
+    },
+    setUsed: (nodeIds) => {
+      send({ kind: 'used', nodeIds });
+    },
+    onSilent: (listener) => {
+      silentListener = listener;
     },
     announceRestart: () => {
       send({ kind: 'restart' });
@@ -83,4 +110,10 @@ export async function createHeartbeats(options: HeartbeatsOptions): Promise<Hear
       clearInterval(progressing);
     },
   };
+}
+
+function setMarks(marks: Int32Array, { disk, runtime }: Pick<HeartbeatsOptions, 'disk' | 'runtime'>): void {
+  Atomics.add(marks, mark.progress, 1);
+  Atomics.store(marks, mark.disk, Math.round(disk.oldestMs()));
+  Atomics.store(marks, mark.runtime, Math.round(runtime.oldestMs()));
 }

@@ -1,16 +1,20 @@
 /** Entry of the worker thread that says "I live", whatever the main thread is busy with. */
 import { createHmac } from 'node:crypto';
 import { createSocket } from 'node:dgram';
+import type { RemoteInfo } from 'node:dgram';
 import { isIPv6 } from 'node:net';
 import { setPriority } from 'node:os';
 import { parentPort, workerData } from 'node:worker_threads';
+import { monoMs } from '../../proto/base/clock.ts';
 import { describeError } from '../../proto/base/errors.ts';
-import { noNonce, openDatagram, sealDatagram } from '../../proto/codec/datagram.ts';
-import type { DatagramType } from '../../proto/codec/datagram.ts';
+import { noNonce, openDatagram, pairKeyText, sealDatagram } from '../../proto/codec/datagram.ts';
+import type { Datagram, DatagramType, Mac, StalledPart } from '../../proto/codec/datagram.ts';
+import { mark } from './messages.ts';
 import type { FromWorker, HeartbeatTarget, ToWorker, WorkerStart } from './messages.ts';
+import { createPeers } from './peers.ts';
 
-const { address, port, progress } = workerData as WorkerStart;
-const progressCount = new Int32Array(progress);
+const { address, port, marks: buffer } = workerData as WorkerStart;
+const marks = new Int32Array(buffer);
 
 /** On Linux 0 names the calling thread. The kernel gives what the host allows. */
 const threadPriority = -10;
@@ -42,24 +46,43 @@ let restarting = false;
 let sequence = 0;
 let sending = 0;
 let closing = false;
-let seenProgress = Atomics.load(progressCount, 0);
+let seenProgress = Atomics.load(marks, mark.progress);
 let progressAtMs = performance.now();
 
-function stalledMs(): number {
-  const count = Atomics.load(progressCount, 0);
+/** The part that has not moved for longest. The marks of the others are the main thread's, and as old as it is. */
+function stalled(): { readonly stalledMs: number; readonly stalledPart: StalledPart } {
+  const count = Atomics.load(marks, mark.progress);
   const now = performance.now();
   if (count !== seenProgress) progressAtMs = now;
   seenProgress = count;
-  const stalled = now - progressAtMs;
-  return stalled < tellStallAfterMs ? 0 : stalled;
+  const all = [
+    { stalledPart: 'main-thread', stalledMs: now - progressAtMs },
+    { stalledPart: 'disk', stalledMs: Atomics.load(marks, mark.disk) },
+    { stalledPart: 'runtime', stalledMs: Atomics.load(marks, mark.runtime) },
+  ] as const;
+  const worst = all.reduce((a, b) => (b.stalledMs > a.stalledMs ? b : a));
+  return worst.stalledMs < tellStallAfterMs ? { stalledMs: 0, stalledPart: 'main-thread' } : worst;
 }
 
-function send(type: DatagramType, nonce: Uint8Array, toPort: number, toAddress: string): void {
-  if (target === undefined || !listening) return;
-  const { nodeId, bootId, key } = target;
+const macWith =
+  (key: Uint8Array): Mac =>
+  (bytes) =>
+    createHmac('sha256', key).update(bytes).digest();
+
+function seal(from: HeartbeatTarget, what: Pick<Datagram, 'type' | 'nonce' | 'about'>, mac: Mac): Uint8Array {
+  const { nodeId, bootId } = from;
   sequence += 1;
-  const said = { type, nodeId, keyEpoch: currentKeyEpoch, bootId, sequence, nonce, restarting, stalledMs: stalledMs() };
-  const bytes = sealDatagram(said, (signed) => createHmac('sha256', key).update(signed).digest());
+  return sealDatagram({ nodeId, keyEpoch: currentKeyEpoch, bootId, sequence, restarting, ...stalled(), ...what }, mac);
+}
+
+function send(type: DatagramType, nonce: Uint8Array, toPort: number, toAddress: string, about?: string): void {
+  if (target === undefined) return;
+  const what = about === undefined ? { type, nonce } : { type, nonce, about };
+  put(seal(target, what, macWith(target.key)), toPort, toAddress);
+}
+
+function put(bytes: Uint8Array, toPort: number, toAddress: string): void {
+  if (!listening || closing) return;
   sending += 1;
   // No route, link down: the next heartbeat tries again, and the socket outlives it.
   socket.send(bytes, toPort, toAddress, () => {
@@ -68,6 +91,20 @@ function send(type: DatagramType, nonce: Uint8Array, toPort: number, toAddress: 
   });
 }
 
+const peers = createPeers({
+  nowMs: () => monoMs(performance.now()),
+  seal: (peer, nonce) =>
+    target === undefined
+      ? undefined
+      : seal(target, { type: 'peer-probe', nonce, about: peer.nodeId }, macWith(peer.key)),
+  heard: (about, nonce) => {
+    if (target !== undefined) send('peer-heard', nonce, target.port, target.address, about);
+  },
+  silent: (nodeIds) => {
+    tell({ kind: 'silent', nodeIds });
+  },
+});
+
 function beat(): void {
   if (target !== undefined) send('heartbeat', noNonce(), target.port, target.address);
 }
@@ -75,16 +112,28 @@ function beat(): void {
 socket.on('message', (bytes, sender) => {
   if (target === undefined || closing) return;
   const { nodeId, key } = target;
-  const opened = openDatagram(bytes, (id, keyEpoch) =>
-    id === nodeId && keyEpoch === currentKeyEpoch
-      ? (signed) => createHmac('sha256', key).update(signed).digest()
-      : undefined,
-  );
+  const own = macWith(key);
+  const opened = openDatagram(bytes, (id, keyEpoch, type, about) => {
+    if (keyEpoch !== currentKeyEpoch) return undefined;
+    // A peer that asks names itself first; the key of the pair follows from this node's own.
+    if (type === 'peer-probe') return about === nodeId ? macWith(own(pairKeyText(id))) : undefined;
+    return id === nodeId ? own : undefined;
+  });
   if (opened.kind === 'refused') return;
-  const { type, nonce } = opened.datagram;
+  const { type, nonce, about = '', nodeId: asker } = opened.datagram;
   if (type === 'challenge') send('challenge-answer', nonce, sender.port, sender.address);
   else if (type === 'probe') send('probe-answer', nonce, sender.port, sender.address);
+  else if (type === 'ask') peers.ask(about, nonce);
+  else if (type === 'peer-probe') answerPeer(target, asker, nonce, sender);
 });
+
+function answerPeer(self: HeartbeatTarget, asker: string, nonce: Uint8Array, sender: RemoteInfo): void {
+  const mac = macWith(macWith(self.key)(pairKeyText(asker)));
+  // A pair's datagrams are named as the asker named them.
+  const named = { ...self, nodeId: asker };
+  put(seal(named, { type: 'peer-answer', nonce, about: self.nodeId }, mac), sender.port, sender.address);
+}
+
 socket.on('error', (error) => {
   // Before the socket listens the address is at fault; afterwards a single datagram could not be sent or read.
   if (listening) return;
@@ -107,23 +156,42 @@ function listen(on: string): void {
   socket.bind(port, on);
 }
 
+function beatEvery(intervalMs: number): void {
+  clearInterval(beating);
+  beating = setInterval(beat, intervalMs);
+}
+
 function setController(next: HeartbeatTarget): void {
   target = next;
-  clearInterval(beating);
-  beating = setInterval(beat, next.intervalMs);
+  beatEvery(next.intervalMs);
   if (bound === undefined) listen(address);
   else beat();
 }
 
-parentPort?.on('message', (message: ToWorker) => {
-  if (message.kind === 'controller') setController(message.target);
-  else if (message.kind === 'restart') {
-    restarting = true;
-    for (let n = 0; n < restartAnnouncements; n += 1) beat();
-  } else {
-    closing = true;
-    clearInterval(beating);
-    if (sending === 0) socket.close();
-    parentPort?.close();
+function take(message: ToWorker): void {
+  switch (message.kind) {
+    case 'controller':
+      setController(message.target);
+      break;
+    case 'plan':
+      peers.setPeers(message.peers);
+      if (beating !== undefined && message.intervalMs > 0) beatEvery(message.intervalMs);
+      break;
+    case 'used':
+      peers.setUsed(message.nodeIds);
+      break;
+    case 'restart':
+      restarting = true;
+      for (let n = 0; n < restartAnnouncements; n += 1) beat();
+      break;
+    case 'close':
+      closing = true;
+      peers.close();
+      clearInterval(beating);
+      if (sending === 0) socket.close();
+      parentPort?.close();
+      break;
   }
-});
+}
+
+parentPort?.on('message', take);

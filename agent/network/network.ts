@@ -43,6 +43,11 @@ export interface NodeNetwork {
    * replaces what an earlier agent had set, in one transaction, so it must already be complete.
    */
   apply(desired: DesiredNetwork): Promise<void>;
+  /**
+   * Keeps endpoints of these nodes out of VIPs and published ports until the next call, in this and every later `apply`;
+   * a service that has no others keeps them. Names and isolation are not changed.
+   */
+  reroute(silentNodes: ReadonlySet<string>): Promise<void>;
   /** Trusts nothing it has set before: reads the kernel again and makes true what was last applied. */
   repair(): Promise<void>;
   /**

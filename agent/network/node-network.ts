@@ -72,6 +72,8 @@ class LinuxNodeNetwork implements NodeNetwork {
   readonly #serial = pLimit(1);
   /** The last that was asked for; `repair` makes it true again. */
   #desired: DesiredNetwork | undefined;
+  /** Nodes that do not answer this one. */
+  #silentNodes: ReadonlySet<string> = new Set();
   /** The network unit the overlay was last made for, as JSON; undefined means: read the kernel again. */
   #overlayOf: string | undefined;
   #closed = false;
@@ -98,7 +100,8 @@ class LinuxNodeNetwork implements NodeNetwork {
     try {
       // Of several that wait here the first brings in all, and the others find nothing to do.
       await this.#serial(async () => {
-        if (this.#desired !== undefined) await this.#services.admit(this.#desired.network, this.#desired.services);
+        if (this.#desired !== undefined)
+          await this.#services.admit(this.#desired.network, this.#desired.services, this.#silentNodes);
       });
     } catch (error) {
       await this.#links.detach(taskId);
@@ -116,6 +119,14 @@ class LinuxNodeNetwork implements NodeNetwork {
     return this.#serial(async () => {
       this.#desired = desired;
       await this.#enforce(desired);
+    });
+  }
+
+  async reroute(silentNodes: ReadonlySet<string>): Promise<void> {
+    this.#assertOpen();
+    this.#silentNodes = silentNodes;
+    return this.#serial(async () => {
+      if (this.#desired !== undefined) await this.#enforce(this.#desired);
     });
   }
 
@@ -176,7 +187,7 @@ class LinuxNodeNetwork implements NodeNetwork {
       await this.#makeOverlay(network);
       this.#overlayOf = key;
     }
-    await this.#services.apply(network, services);
+    await this.#services.apply(network, services, this.#silentNodes);
   }
 
   async #makeOverlay(network: NetworkUnit): Promise<void> {

@@ -10,6 +10,7 @@ import { answers, forgetConnections, translatedTargets } from './connections.ts'
 import { isolationRules } from './isolation-rules.ts';
 import { membershipOf } from './membership.ts';
 import type { Attachment } from './network.ts';
+import { withoutSilent } from './reroute.ts';
 import { noRules, ruleChanges } from './rule-changes.ts';
 import type { Rules } from './rule-changes.ts';
 import { serviceRules } from './service-rules.ts';
@@ -48,21 +49,23 @@ export class ServiceTable {
     this.#applied = undefined;
   }
 
-  async apply(network: NetworkUnit, services: readonly ServiceUnit[]): Promise<void> {
+  /** `silentNodes`: their endpoints get no new connections, and those that are open are settled as if they had vanished. */
+  async apply(network: NetworkUnit, services: readonly ServiceUnit[], silentNodes: ReadonlySet<string>): Promise<void> {
     const { containerPool, vipPool } = network;
     const base = baseTable({ containerPool, vipPool, nodeSubnet: this.#nodeSubnet });
-    const rules = serviceRules(services, this.#subnet, network);
+    const served = withoutSilent(services, silentNodes);
+    const rules = serviceRules(served, this.#subnet, network);
     if (rules.conflicts.length > 0) {
       this.#logger.warn({ conflicts: rules.conflicts }, 'claimed by two services; the first has it');
     }
     await this.#load({ base, services: rules, isolation: this.#isolation(network, services) });
-    await this.#settleConnections(network, services);
+    await this.#settleConnections(network, served);
   }
 
-  /** Brings in what has been attached since; `network` and `services` are those of the last `apply`. */
-  async admit(network: NetworkUnit, services: readonly ServiceUnit[]): Promise<void> {
+  /** Brings in what has been attached since; the arguments are those of the last `apply`. */
+  async admit(network: NetworkUnit, services: readonly ServiceUnit[], silentNodes: ReadonlySet<string>): Promise<void> {
     const applied = this.#applied;
-    if (applied === undefined) await this.apply(network, services);
+    if (applied === undefined) await this.apply(network, services, silentNodes);
     else await this.#load({ ...applied, isolation: this.#isolation(network, services) });
   }
 

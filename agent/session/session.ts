@@ -8,7 +8,14 @@ import { describeError } from '../../proto/base/errors.ts';
 import type { Clock } from '../../proto/base/clock.ts';
 import type { Logger } from '../../proto/base/log.ts';
 import { pause } from '../../proto/base/pause.ts';
-import type { AgentMessage, ControllerMessage, HeldUnit, StatusReport, Welcome } from '../../proto/codec/dispatch.ts';
+import type {
+  AgentMessage,
+  ControllerMessage,
+  HeldUnit,
+  StatusReport,
+  Welcome,
+  LivenessPlan,
+} from '../../proto/codec/dispatch.ts';
 import type { UnitChange } from '../../proto/codec/assignment.ts';
 import type { OpenStream } from '../../proto/codec/streams.ts';
 import type { NodeFacts } from '../../proto/domain/node.ts';
@@ -34,6 +41,7 @@ export interface SessionPorts {
   readonly onWelcome: (welcome: Welcome) => Promise<void>;
   readonly onUnit: (key: string) => Promise<void>;
   readonly onSynced: () => Promise<void>;
+  readonly onLivenessPlan: (plan: LivenessPlan) => void;
   /** Answered on a stream of its own; returns at once. */
   readonly onOpen: (request: OpenStream) => void;
   readonly clock: Clock;
@@ -149,6 +157,13 @@ class AgentSession implements Session {
         break;
       case 'synced':
         await this.#ports.onSynced();
+        break;
+      case 'liveness':
+        this.#ports.onLivenessPlan(message);
+        break;
+      case 'ping':
+        // Not awaited before the next message: a full stream is no reason to stop reading.
+        opened.send({ kind: 'pong', number: message.number }).catch(() => undefined);
         break;
       case 'open':
         this.#ports.onOpen(message);

@@ -83,5 +83,7 @@ export function nodesTable(nodes: readonly NodeView[], nowMs: number, colours: C
     ageText(node.since, nowMs),
   ]);
   const head = ['NODE', 'STATE', 'AVAILABILITY', 'ADDRESS', 'TASKS', 'CPUS', 'MEMORY', 'SINCE'];
-  return tableText(colours, head, rows, (cell, column) => (column === 1 ? paintState(cell, colours) : cell));
+  const table = tableText(colours, head, rows, (cell, column) => (column === 1 ? paintState(cell, colours) : cell));
+  const notes = nodes.flatMap(({ name, notes: said }) => said.map((note) => `${name}: ${note}`));
+  return [table, ...notes].join('\n');
 }

@@ -5,7 +5,14 @@
 import { describeError, FrotaError } from '../../proto/base/errors.ts';
 import type { Clock, MonoMs } from '../../proto/base/clock.ts';
 import type { Logger } from '../../proto/base/log.ts';
-import type { AgentMessage, ControllerMessage, HeldUnit, StatusReport, Welcome } from '../../proto/codec/dispatch.ts';
+import type {
+  AgentMessage,
+  ControllerMessage,
+  HeldUnit,
+  StatusReport,
+  Welcome,
+  LivenessPlan,
+} from '../../proto/codec/dispatch.ts';
 import { serviceUnitKey, unitKey } from '../../proto/domain/assignment.ts';
 import type { RevisedUnit, Unit } from '../../proto/domain/assignment.ts';
 import type { NodeFacts, NodeLiveness } from '../../proto/domain/node.ts';
@@ -35,6 +42,10 @@ export interface DispatchPorts {
   readonly welcome: (nodeId: string) => Omit<Welcome, 'kind' | 'nodeId' | 'nodeName' | 'subnet'>;
   /** A node has said what is in force there. */
   readonly onApplied?: () => void;
+  /** How often this node is to be heard, and whom it may probe. */
+  readonly livenessPlan: (nodeId: string) => LivenessPlan;
+  /** The node answered a ping. */
+  readonly pong: (nodeId: string, number: number) => void;
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -97,6 +108,7 @@ export function createDispatch(ports: DispatchPorts): Dispatch {
     });
     try {
       yield { kind: 'welcome', nodeId, nodeName: node.name, subnet: node.subnet, ...ports.welcome(nodeId) };
+      yield ports.livenessPlan(nodeId);
       yield* units.difference(live);
       yield { kind: 'synced' };
       while (await mailbox.next(units.drains.dueInMs(nodeId))) {
@@ -145,6 +157,7 @@ async function takeIn(
     for (;;) {
       const next = await messages.next();
       if (next.done === true) break;
+      if (next.value.kind === 'pong') ports.pong(nodeId, next.value.number);
       if (next.value.kind === 'applied') onApplied(next.value.units);
       if (next.value.kind !== 'statuses') continue;
       await takeBatch(ports, nodeId, next.value.reports);

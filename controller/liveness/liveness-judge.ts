@@ -27,6 +27,9 @@ export interface LivenessJudge {
   setNodes(nodes: readonly WatchedNode[]): void;
   /** By node id; no entry: neither heard yet nor given up. The map never changes once handed out. */
   states(): ReadonlyMap<string, NodeLiveness>;
+  /** Who asks a node over its session: the answer comes back by `pong`. One at a time. */
+  askBy(ping: (nodeId: string, number: number) => void): void;
+  pong(nodeId: string, number: number): void;
   /** @returns a function that ends it. */
   onChange(listener: () => void): () => void;
   close(): Promise<void>;
@@ -40,6 +43,7 @@ export async function createLivenessJudge(options: LivenessJudgeOptions): Promis
   const listeners = new Set<() => void>();
   let watched = new Set<string>();
   let states: ReadonlyMap<string, NodeLiveness> = new Map();
+  let ping: (nodeId: string, number: number) => void = () => undefined;
   let closing = false;
   const ended = new Promise<void>((resolve) => worker.once('exit', () => resolve()));
   const send = (message: ToWorker): void => {
@@ -62,6 +66,7 @@ export async function createLivenessJudge(options: LivenessJudgeOptions): Promis
     worker.on('message', (message: FromWorker) => {
       if (message.kind === 'listening') resolve(message.port);
       else if (message.kind === 'states') take(message.changes);
+      else if (message.kind === 'ping') ping(message.nodeId, message.number);
       else if (message.kind === 'own-stall') {
         logger.warn(
           { durationMs: message.durationMs },
@@ -100,6 +105,12 @@ export async function createLivenessJudge(options: LivenessJudgeOptions): Promis
       send({ kind: 'nodes', nodes });
     },
     states: () => states,
+    askBy: (next) => {
+      ping = next;
+    },
+    pong: (nodeId, number) => {
+      send({ kind: 'pong', nodeId, number });
+    },
     onChange: (listener) => {
       listeners.add(listener);
       return () => listeners.delete(listener);

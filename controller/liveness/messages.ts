@@ -16,7 +16,11 @@ export interface WorkerStart {
   readonly settings: LivenessSettings;
 }
 
-export type ToWorker = { readonly kind: 'nodes'; readonly nodes: readonly WatchedNode[] } | { readonly kind: 'close' };
+export type ToWorker =
+  | { readonly kind: 'nodes'; readonly nodes: readonly WatchedNode[] }
+  /** An agent answered a ping over its session. */
+  | { readonly kind: 'pong'; readonly nodeId: string; readonly number: number }
+  | { readonly kind: 'close' };
 
 export interface StateChange {
   readonly nodeId: string;
@@ -26,10 +30,14 @@ export interface StateChange {
   readonly reason?: string;
   /** Wall time at which it was last heard; absent of a node that is well. */
   readonly silentSinceMs?: number;
+  readonly notAccepting?: string;
+  readonly overStream?: true;
 }
 
 export type FromWorker =
   | { readonly kind: 'listening'; readonly port: number }
   | { readonly kind: 'failed'; readonly message: string }
   | { readonly kind: 'states'; readonly changes: readonly StateChange[] }
+  /** Ask the node over its session. */
+  | { readonly kind: 'ping'; readonly nodeId: string; readonly number: number }
   | { readonly kind: 'own-stall'; readonly durationMs: number };

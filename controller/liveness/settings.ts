@@ -13,9 +13,19 @@ export interface LivenessSettings {
   readonly probeIntervalMs: number;
   /** Between probes of an unreachable node, ms. */
   readonly slowProbeIntervalMs: number;
+  /** How many of its peers are asked to probe a silent node. */
+  readonly askedPeers: number;
+  /** How long a node that its peers hear and this controller does not keeps its tasks, ms. */
+  readonly unreachableGraceMs: number;
+  /** Silence after which a node that is heard over its session alone is suspected, ms. */
+  readonly streamSilenceMs: number;
+  /** Between questions over the session of a node whose datagrams stay away: while it is suspect, ms. */
+  readonly urgentPingIntervalMs: number;
+  /** The same while it is heard that way, and while it is not heard at all, ms. */
+  readonly pingIntervalMs: number;
   /** How long a host that refuses the probes, or said it restarts its agent, keeps its tasks, ms. */
   readonly agentGraceMs: number;
-  /** An agent whose main thread stands still this long takes no new tasks, ms. */
+  /** An agent whose main thread, disk or runtime stands still this long takes no new tasks, ms. */
   readonly hangAfterMs: number;
   /** Between two looks at all nodes, ms. */
   readonly tickMs: number;
@@ -34,8 +44,35 @@ export const defaultLivenessSettings: LivenessSettings = {
   // Six fit into confirmWithinMs, so that five are sent for sure.
   probeIntervalMs: 30,
   slowProbeIntervalMs: 250,
+  askedPeers: 3,
   agentGraceMs: 10_000,
+  unreachableGraceMs: 30_000,
+  // Its main thread answers there, which may be busy for a moment; five questions may stay unanswered.
+  streamSilenceMs: 3_000,
+  // Three questions fit into confirmWithinMs.
+  urgentPingIntervalMs: 60,
+  pingIntervalMs: 500,
   hangAfterMs: 5_000,
   tickMs: 25,
   ownStallMs: 100,
 };
+
+/** Up to so many nodes send at the base interval; beyond it the controller's load stays what it is here: 2,500 datagrams a second. */
+export const fullRateNodes = 500;
+/** Intervals are multiples of this, ms, so that a node more or less seldom changes what all are told. */
+const intervalStepMs = 50;
+
+/** How often each of so many nodes is to say that it lives, ms. */
+export function heartbeatIntervalFor(nodes: number, baseMs = defaultLivenessSettings.heartbeatIntervalMs): number {
+  if (nodes <= fullRateNodes) return baseMs;
+  return Math.ceil((baseMs * nodes) / fullRateNodes / intervalStepMs) * intervalStepMs;
+}
+
+/** The settings for so many nodes: what silence means follows the interval. */
+export function settingsFor(nodes: number, base: LivenessSettings): LivenessSettings {
+  const heartbeatIntervalMs = heartbeatIntervalFor(nodes, base.heartbeatIntervalMs);
+  const factor = heartbeatIntervalMs / base.heartbeatIntervalMs;
+  const suspectAfterMs = Math.round(base.suspectAfterMs * factor);
+  const firstContactMs = Math.max(base.firstContactMs, 2 * suspectAfterMs);
+  return { ...base, heartbeatIntervalMs, suspectAfterMs, firstContactMs };
+}

@@ -34,6 +34,12 @@ const watcher = createWatcher({
   changed: (change) => {
     tell({ kind: 'states', changes: [change] });
   },
+  send: (bytes, node) => {
+    socket.send(bytes, node.livenessPort, node.address, () => undefined);
+  },
+  ping: (nodeId, number) => {
+    tell({ kind: 'ping', nodeId, number });
+  },
 });
 
 let received = 0;
@@ -97,6 +103,10 @@ const ticking = setInterval(() => {
 parentPort?.on('message', (message: ToWorker) => {
   if (message.kind === 'nodes') {
     watcher.setNodes(message.nodes);
+    return;
+  }
+  if (message.kind === 'pong') {
+    watcher.pong(message.nodeId, message.number);
     return;
   }
   clearInterval(ticking);

@@ -91,6 +91,7 @@ function occupiedRooms(draft: Draft): ReadonlyMap<string, Room> {
       node,
       facts: facts.get(node.id),
       state: draft.input.liveness.get(node.id)?.state,
+      notAccepting: draft.input.liveness.get(node.id)?.notAccepting,
     })),
   );
   for (const { value: task } of draft.resting) {

@@ -117,9 +117,21 @@ export function nodeViews({ snapshot, liveness, isoTime }: Omit<ViewInput, 'reas
       tasks,
       since: isoTime(heard?.sinceMs ?? node.joinedAtMs),
       labels: node.labels,
+      notes: heard === undefined ? [] : notesOf(heard),
     };
   });
   return views.sort((a, b) => compareNames(a.name, b.name));
+}
+
+/** What a state alone does not say. */
+function notesOf({ reason, notAccepting, overStream }: NodeLiveness): readonly string[] {
+  return [
+    ...(reason === undefined ? [] : [reason]),
+    ...(notAccepting === undefined ? [] : [`not accepting tasks: ${notAccepting}`]),
+    ...(overStream === true
+      ? ['heard over its session only: its datagrams stay away, a loss is noticed after 3 s']
+      : []),
+  ];
 }
 
 function matches(task: Task, status: TaskStatus | undefined, filter: TaskFilter): boolean {

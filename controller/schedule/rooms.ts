@@ -8,6 +8,8 @@ export interface NodeInput {
   readonly facts: NodeFacts | undefined;
   /** Absent: this controller has not heard it yet. */
   readonly state: NodeState | undefined;
+  /** Heard, but something of it hangs: what, for people. */
+  readonly notAccepting?: string | undefined;
 }
 
 /** One node as the scheduler sees it. Only `reserve` changes it. */
@@ -25,10 +27,20 @@ export interface Room extends NodeInput {
 export function openRooms(nodes: readonly NodeInput[]): Map<string, Room> {
   const sorted = [...nodes].sort((a, b) => (a.node.name < b.node.name ? -1 : 1));
   return new Map(
-    sorted.map(({ node, facts, state }, order) => {
+    sorted.map(({ node, facts, state, notAccepting }, order) => {
       const { cpuMillis: freeCpuMillis = 0, memoryBytes: freeMemoryBytes = 0 } = facts?.capacity ?? {};
       // Every field named: an object that was spread here is ten times slower to compare.
-      const room: Room = { node, facts, state, order, freeCpuMillis, freeMemoryBytes, freeShare: 0, tasks: 0 };
+      const room: Room = {
+        node,
+        facts,
+        state,
+        notAccepting,
+        order,
+        freeCpuMillis,
+        freeMemoryBytes,
+        freeShare: 0,
+        tasks: 0,
+      };
       room.freeShare = freeShareOf(room);
       return [node.id, room];
     }),

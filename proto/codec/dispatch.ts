@@ -73,7 +73,9 @@ export type AgentMessage =
     }
   | { readonly kind: 'statuses'; readonly sequence: number; readonly reports: readonly StatusReport[] }
   /** Service units that this node's names, VIPs and ports follow from now on. */
-  | { readonly kind: 'applied'; readonly units: readonly HeldUnit[] };
+  | { readonly kind: 'applied'; readonly units: readonly HeldUnit[] }
+  /** The answer to a ping, by its number. */
+  | { readonly kind: 'pong'; readonly number: number };
 
 export interface Welcome {
   readonly kind: 'welcome';
@@ -89,9 +91,32 @@ export interface Welcome {
   readonly insecureRegistries: readonly string[];
 }
 
+/** Another node that this one may probe. */
+export interface LivenessPeer {
+  readonly nodeId: string;
+  readonly address: string;
+  readonly livenessPort: number;
+  /** Of the datagrams between the two when this node asks. */
+  readonly key: Uint8Array;
+}
+
+/** How often a node says that it lives, and whom it may probe; after the welcome, and when it changes. */
+export interface LivenessPlan {
+  readonly kind: 'liveness';
+  readonly heartbeatIntervalMs: number;
+  readonly peers: readonly LivenessPeer[];
+}
+
 /** Controller → agent. `welcome` is the first message and only the first; `synced`: all that differed has been sent. */
 export type ControllerMessage =
-  Welcome | UnitChange | { readonly kind: 'ack'; readonly sequence: number } | { readonly kind: 'synced' } | OpenStream;
+  | Welcome
+  | UnitChange
+  | { readonly kind: 'ack'; readonly sequence: number }
+  | { readonly kind: 'synced' }
+  | OpenStream
+  | LivenessPlan
+  /** To a node whose datagrams are not heard: answered with a pong. */
+  | { readonly kind: 'ping'; readonly number: number };
 
 export const joinRequest: Codec<JoinRequest> = w.messageCodec(
   'JoinRequest',
@@ -161,7 +186,7 @@ const reportFromWire = (wire: Received<'StatusReport'>): StatusReport =>
 const copyUnits = (units: readonly HeldUnit[]): HeldUnit[] => units.map(({ key, revision }) => ({ key, revision }));
 
 function agentMessageToWire(message: AgentMessage): Sent<'AgentMessage'> {
-  const none = { hello: null, statuses: null, applied: null };
+  const none = { hello: null, statuses: null, applied: null, pong: null };
   switch (message.kind) {
     case 'hello': {
       const { bootId, held } = message;
@@ -173,12 +198,14 @@ function agentMessageToWire(message: AgentMessage): Sent<'AgentMessage'> {
     }
     case 'applied':
       return { ...none, applied: { units: copyUnits(message.units) } };
+    case 'pong':
+      return { ...none, pong: { number: w.long(message.number, 'Pong.number') } };
     default:
       return unreachable(message);
   }
 }
 
-function agentMessageFromWire({ hello, statuses, applied }: Received<'AgentMessage'>): AgentMessage {
+function agentMessageFromWire({ hello, statuses, applied, pong }: Received<'AgentMessage'>): AgentMessage {
   if (hello !== null) {
     return {
       kind: 'hello',
@@ -192,6 +219,7 @@ function agentMessageFromWire({ hello, statuses, applied }: Received<'AgentMessa
     return { kind: 'statuses', sequence, reports: statuses.reports.map(reportFromWire) };
   }
   if (applied !== null) return { kind: 'applied', units: copyUnits(applied.units) };
+  if (pong !== null) return { kind: 'pong', number: w.fromLong(pong.number, 'Pong.number') };
   throw new FrotaError('corrupt', 'AgentMessage.message is missing or of a later version');
 }
 
@@ -224,8 +252,29 @@ const welcomeFromWire = (wire: Received<'Welcome'>): Welcome => ({
   insecureRegistries: wire.insecureRegistries,
 });
 
+const livenessPlanToWire = ({ heartbeatIntervalMs, peers }: LivenessPlan): Sent<'LivenessPlan'> => ({
+  heartbeatIntervalMs: w.uint32(heartbeatIntervalMs, 'LivenessPlan.heartbeat_interval_ms'),
+  peers: peers.map(({ nodeId, address, livenessPort, key }) => ({
+    nodeId,
+    address,
+    livenessPort: w.uint32(livenessPort, 'LivenessPeer.liveness_port'),
+    key,
+  })),
+});
+
+const livenessPlanFromWire = ({ heartbeatIntervalMs, peers }: Received<'LivenessPlan'>): LivenessPlan => ({
+  kind: 'liveness',
+  heartbeatIntervalMs,
+  peers: peers.map(({ nodeId, address, livenessPort, key }) => ({
+    nodeId: w.name(nodeId, 'LivenessPeer.node_id'),
+    address,
+    livenessPort,
+    key: w.ownBytes(key),
+  })),
+});
+
 function controllerMessageToWire(message: ControllerMessage): Sent<'ControllerMessage'> {
-  const none = { welcome: null, change: null, ack: null, synced: null, open: null };
+  const none = { welcome: null, change: null, ack: null, synced: null, open: null, liveness: null, ping: null };
   switch (message.kind) {
     case 'welcome':
       return { ...none, welcome: welcomeToWire(message) };
@@ -238,6 +287,10 @@ function controllerMessageToWire(message: ControllerMessage): Sent<'ControllerMe
       return { ...none, synced: {} };
     case 'open':
       return { ...none, open: openStreamToWire(message) };
+    case 'liveness':
+      return { ...none, liveness: livenessPlanToWire(message) };
+    case 'ping':
+      return { ...none, ping: { number: w.long(message.number, 'Ping.number') } };
     default:
       return unreachable(message);
   }
@@ -249,6 +302,8 @@ function controllerMessageFromWire(wire: Received<'ControllerMessage'>): Control
   if (wire.ack !== null) return { kind: 'ack', sequence: w.fromLong(wire.ack.sequence, 'StatusAck.sequence') };
   if (wire.synced !== null) return { kind: 'synced' };
   if (wire.open !== null) return openStreamFromWire(wire.open);
+  if (wire.liveness !== null) return livenessPlanFromWire(wire.liveness);
+  if (wire.ping !== null) return { kind: 'ping', number: w.fromLong(wire.ping.number, 'Ping.number') };
   throw new FrotaError('corrupt', 'ControllerMessage.message is missing or of a later version');
 }
 

@@ -134,6 +134,7 @@ export const nodeViewToWire = (value: NodeView): Sent<'NodeView'> => ({
   tasks: w.uint32(value.tasks, 'NodeView.tasks'),
   sinceMs: isoToWire(value.since, 'NodeView.since'),
   labels: w.sortedMap(value.labels),
+  notes: [...value.notes],
 });
 
 export const nodeViewFromWire = (wire: Received<'NodeView'>): NodeView => ({
@@ -147,6 +148,7 @@ export const nodeViewFromWire = (wire: Received<'NodeView'>): NodeView => ({
   tasks: wire.tasks,
   since: isoFromWire(wire.sinceMs, 'NodeView.since_ms'),
   labels: w.sortedMap(wire.labels),
+  notes: wire.notes,
 });
 
 export const stuckToWire = (value: Stuck): Sent<'Stuck'> => ({

@@ -42,4 +42,8 @@ export interface NodeLiveness {
   readonly silentSinceMs?: number;
   /** Wall time at which that was noticed. */
   readonly suspectedAtMs?: number;
+  /** Heard, but something of it hangs: what, for people. It gets no new tasks. */
+  readonly notAccepting?: string;
+  /** Its datagrams stay away; it is heard over its session, where a loss is noticed later. */
+  readonly overStream?: true;
 }

@@ -115,4 +115,6 @@ export interface NodeView {
   readonly tasks: number;
   readonly since: string;
   readonly labels: Readonly<Record<string, string>>;
+  /** What people should know besides the state, each a clause: `not accepting tasks: …`. */
+  readonly notes: readonly string[];
 }

@@ -156,6 +156,7 @@ export function fakeHost(): FakeHost {
             attachments.delete(taskId);
           }),
         apply: () => Promise.resolve(),
+        reroute: () => Promise.resolve(),
         repair: () => Promise.resolve(),
         watch: () => Promise.resolve(),
         close: () => Promise.resolve(),

@@ -185,6 +185,7 @@ class RunningAgent {
       },
       onUnit: (key) => this.#onUnit(key),
       onOpen: () => undefined,
+      onLivenessPlan: () => undefined,
       onSynced: async () => {
         this.#synced = true;
         await this.#onSynced();

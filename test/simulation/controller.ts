@@ -125,6 +125,8 @@ export class Controller {
         mirror.reportTransient(status);
       },
       storeFacts: (facts) => records.putFacts(facts),
+      livenessPlan: () => ({ kind: 'liveness', heartbeatIntervalMs: 200, peers: [] }),
+      pong: () => undefined,
       welcome: () => ({
         epoch: cluster.epoch,
         livenessKey: new Uint8Array(32),

@@ -19,6 +19,7 @@ export interface LivenessParts {
   readonly probe: (nodeId: string) => void;
 }
 
+const nothingHangs = { stalledMs: 0, stalledPart: 'main-thread' } as const;
 const settings = defaultLivenessSettings;
 
 interface Watched {
@@ -61,7 +62,7 @@ export class SimulatedLiveness {
   }
 
   heard(nodeId: string, restarting: boolean): 'quiet' | undefined {
-    return this.#apply(nodeId, { kind: 'heard', atMs: this.#now(), restarting, stalledMs: 0 });
+    return this.#apply(nodeId, { kind: 'heard', atMs: this.#now(), restarting, ...nothingHangs });
   }
 
   refused(nodeId: string): 'quiet' | undefined {

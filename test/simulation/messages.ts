@@ -14,6 +14,8 @@ export const upCodec: Codec<AgentMessage> = {
         return `statuses ${String(message.sequence)} ${message.reports.map(({ taskId, state }) => `${taskId}:${state}`).join(' ')}`;
       case 'applied':
         return `applied ${message.units.map(({ key, revision }) => `${key} ${revision}`).join(' ')}`;
+      case 'pong':
+        return `pong ${String(message.number)}`;
     }
   },
 };

@@ -256,6 +256,7 @@ function networkOf(machine: Machine, life: Life, world: PortWorld): NodeNetwork 
       tail = mine.catch(() => undefined);
       return mine;
     },
+    reroute: () => Promise.resolve(),
     repair: () => Promise.resolve(),
     watch: () => life.never(),
     close: () => Promise.resolve(),

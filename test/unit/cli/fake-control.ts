@@ -63,6 +63,7 @@ export const aNode = (over: Partial<NodeView> = {}): NodeView => ({
   tasks: 2,
   since: '2026-11-21T05:00:00.000Z',
   labels: {},
+  notes: [],
   ...over,
 });
 

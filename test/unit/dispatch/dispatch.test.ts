@@ -30,6 +30,8 @@ function world(first: Snapshot) {
     storeStatuses: (statuses) => Promise.resolve(void stored.push(...statuses.map((status) => status.taskId))),
     rememberStatus: () => undefined,
     storeFacts: () => Promise.resolve(),
+    livenessPlan: () => ({ kind: 'liveness', heartbeatIntervalMs: 200, peers: [] }),
+    pong: () => undefined,
     welcome: () => ({
       epoch: 1,
       livenessKey: new Uint8Array(32),

@@ -203,6 +203,8 @@ describe('sessions', () => {
       storeStatuses: () => Promise.resolve(),
       rememberStatus: () => undefined,
       storeFacts: () => Promise.resolve(),
+      livenessPlan: () => ({ kind: 'liveness', heartbeatIntervalMs: 200, peers: [] }),
+      pong: () => undefined,
       welcome: () => ({
         epoch: 1,
         livenessKey: new Uint8Array(32),

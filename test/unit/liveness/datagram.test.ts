@@ -11,6 +11,7 @@ import {
   noNonce,
   openDatagram,
   sealDatagram,
+  stalledParts,
 } from '../../../proto/codec/datagram.ts';
 import type { Datagram, Mac } from '../../../proto/codec/datagram.ts';
 
@@ -28,6 +29,7 @@ const heartbeat = (over: Partial<Datagram> = {}): Datagram => ({
   nonce: noNonce(),
   restarting: false,
   stalledMs: 0,
+  stalledPart: 'main-thread',
   ...over,
 });
 const open = (bytes: Uint8Array, key = 'k'): string => {
@@ -47,9 +49,13 @@ describe('datagram', () => {
       nonce: bytes16,
       restarting: fc.boolean(),
       stalledMs: fc.nat(0xffff_ffff),
+      stalledPart: fc.constantFrom(...stalledParts),
     });
+    const withAbout = fc
+      .tuple(datagrams, fc.option(fc.stringMatching(/^[a-z0-9é-]{1,30}$/), { nil: undefined }))
+      .map(([datagram, about]) => (about === undefined ? datagram : { ...datagram, about }));
     fc.assert(
-      fc.property(datagrams, (datagram) => {
+      fc.property(withAbout, (datagram) => {
         // At an odd offset of a larger buffer, as a socket may hand it out.
         const sealed = sealDatagram(datagram, macOf('k'));
         const within = new Uint8Array(sealed.length + 7);
@@ -58,7 +64,8 @@ describe('datagram', () => {
         expect(opened).toEqual({ kind: 'accepted', datagram });
       }),
     );
-    expect(sealDatagram(heartbeat({ nodeId: 'x'.repeat(maxNodeIdBytes) }), macOf('k'))).toHaveLength(maxDatagramBytes);
+    const longest = heartbeat({ nodeId: 'x'.repeat(maxNodeIdBytes), about: 'y'.repeat(maxNodeIdBytes) });
+    expect(sealDatagram(longest, macOf('k'))).toHaveLength(maxDatagramBytes);
   });
 
   it('refuses every changed bit, another key, another node, another version, and what is cut or longer', () => {
@@ -73,7 +80,8 @@ describe('datagram', () => {
     expect(open(sealDatagram(heartbeat({ nodeId: 'node2' }), macOf('k')))).toBe('key');
     expect(open(Uint8Array.from(sealed, (byte, index) => (index === 2 ? 9 : byte)))).toBe('version');
     expect(open(sealed.subarray(0, -1))).toBe('garbage');
-    expect(open(Uint8Array.from([...sealed, 0]))).toBe('garbage');
+    expect(open(Uint8Array.from([...sealed, 0]))).toBe('mac');
+    expect(open(Uint8Array.from([...sealed, ...new Uint8Array(100)]))).toBe('garbage');
   });
 
   it('throws on nothing', () => {

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { judge, newRecord, probeEveryMs } from '../../../controller/liveness/judge.ts';
+import { judge, newRecord, pingEveryMs, probeEveryMs } from '../../../controller/liveness/judge.ts';
 import type { JudgeInput, NodeRecord } from '../../../controller/liveness/judge.ts';
 import { defaultLivenessSettings as settings } from '../../../controller/liveness/settings.ts';
 import { monoMs } from '../../../proto/base/clock.ts';
@@ -15,6 +15,10 @@ class Scene {
   restarting = false;
   stalledMs = 0;
   probeable = true;
+  /** Whether peers that are asked have an answer from it. */
+  peersHear = false;
+  answersPings = false;
+  #nextPingMs = 0;
   #nextProbeMs = 0;
   #nextBeatMs = 0;
 
@@ -22,7 +26,8 @@ class Scene {
     this.record = judge(this.record, input, settings);
   }
   heard(): void {
-    this.input({ kind: 'heard', atMs: monoMs(this.nowMs), restarting: this.restarting, stalledMs: this.stalledMs });
+    const { restarting, stalledMs } = this;
+    this.input({ kind: 'heard', atMs: monoMs(this.nowMs), restarting, stalledMs, stalledPart: 'disk' });
   }
   pass(ms: number): this {
     for (const end = this.nowMs + ms; this.nowMs < end; this.nowMs += 5) this.#step();
@@ -47,6 +52,12 @@ class Scene {
       this.input({ kind: 'probe-sent', atMs });
       if (this.onProbe === 'refuse') this.input({ kind: 'refused', atMs });
       if (this.onProbe === 'answer') this.heard();
+      if (this.peersHear) this.input({ kind: 'peer-heard', atMs });
+    }
+    const pingMs = pingEveryMs(this.record, atMs, settings);
+    if (pingMs !== undefined && this.nowMs >= this.#nextPingMs) {
+      this.#nextPingMs = this.nowMs + pingMs;
+      if (this.answersPings) this.input({ kind: 'stream-heard', atMs });
     }
     if (this.nowMs % settings.tickMs === 0) this.input({ kind: 'tick', atMs, probeable: this.probeable });
   }
@@ -163,14 +174,64 @@ describe('judge', () => {
     scene.heartbeats = true;
     scene.stalledMs = settings.hangAfterMs;
     scene.pass(20_000);
-    expect(scene.record).toMatchObject({ state: 'suspect' });
+    expect(scene.record).toMatchObject({
+      state: 'ready',
+      notAccepting: 'its disk has not answered for more than 5 s',
+    });
     expect(scene.record.suspicion).toBeUndefined();
     scene.stalledMs = 0;
-    expect(scene.pass(250).record.state).toBe('ready');
+    expect(scene.pass(250).record.notAccepting).toBeUndefined();
     scene.stalledMs = settings.hangAfterMs;
     scene.pass(500);
     scene.heartbeats = false;
     expect(scene.until('down')).toBeLessThan(900);
+  });
+
+  it('keeps what only its peers hear for its grace, and loses it as ever when nobody does', () => {
+    const scene = living();
+    scene.peersHear = true;
+    const ms = scene.until('unreachable');
+    expect(ms).toBeLessThan(900);
+    expect(scene.record.reason).toBe('its peers hear it, this controller does not');
+    const graceMs = scene.until('down');
+    expect(graceMs).toBeGreaterThan(settings.unreachableGraceMs - 50);
+    expect(graceMs).toBeLessThan(settings.unreachableGraceMs + 50);
+    expect(scene.record.reason).toMatch(/only its peers/);
+
+    const dies = living();
+    dies.peersHear = true;
+    dies.until('unreachable');
+    dies.pass(3_000);
+    dies.peersHear = false;
+    expect(dies.until('down')).toBeLessThan(2_000);
+    expect(dies.record.reason).toMatch(/its peers heard it, then it fell silent/);
+  });
+
+  it('does not call lost what answers over its session, and loses it when that falls silent too', () => {
+    const scene = living();
+    scene.answersPings = true;
+    scene.until('suspect');
+    expect(scene.pass(100).record).toMatchObject({ state: 'ready', overStream: true });
+    scene.pass(60_000);
+    expect(scene.record).toMatchObject({ state: 'ready', overStream: true });
+    scene.answersPings = false;
+    const ms = scene.until('down');
+    expect(ms).toBeGreaterThan(settings.streamSilenceMs - settings.pingIntervalMs);
+    expect(ms).toBeLessThan(settings.streamSilenceMs + settings.confirmWithinMs + 100);
+    // Lost as it is, it may still come back that way; its datagrams count for more as soon as they arrive.
+    scene.answersPings = true;
+    scene.until('ready');
+    scene.heard();
+    expect(scene.record).toMatchObject({ state: 'ready', overStream: false });
+    expect(pingEveryMs(scene.record, monoMs(scene.nowMs), settings)).toBeUndefined();
+  });
+
+  it('takes an answer over the session for no newer than its question', () => {
+    const scene = living();
+    scene.until('down');
+    const lastSeenMs = scene.record.lastSeenMs;
+    scene.input({ kind: 'stream-heard', atMs: monoMs(lastSeenMs - 1) });
+    expect(scene.record.state).toBe('down');
   });
 
   it('counts its own stall against no node', () => {

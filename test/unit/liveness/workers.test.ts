@@ -1,14 +1,16 @@
 /** The real workers over loopback, each side in a process of its own: how long silence takes to be judged, and how. */
 import { spawn, spawnSync } from 'node:child_process';
+import { createSocket } from 'node:dgram';
 import type { ChildProcessWithoutNullStreams } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { build } from 'esbuild';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { createLivenessJudge } from '../../../controller/liveness/liveness-judge.ts';
 import type { LivenessJudge } from '../../../controller/liveness/liveness-judge.ts';
+import { pairKey } from '../../../controller/security/liveness-keys.ts';
 import { defaultLivenessSettings } from '../../../controller/liveness/settings.ts';
 import { silentLogger } from '../../../proto/base/log.ts';
 import type { NodeState } from '../../../proto/domain/node.ts';
@@ -171,15 +173,91 @@ describe('liveness workers', () => {
     expect(child.exitCode).toBe(0);
   });
 
-  it('keeps an agent whose main thread hangs, but as suspect', async () => {
+  it('keeps an agent of which something hangs, and says what, until it moves again', async () => {
     const { child, port } = await startAgent();
     watch(port);
     await until('ready');
-    child.stdin.write('block 3500\n');
-    await until('suspect');
-    expect(reason()).toMatch(/main thread hangs/);
-    await until('ready');
-    expect(seen).toEqual(['ready', 'suspect', 'ready']);
+    const hangs = (): string | undefined => judge.states().get('n1')?.notAccepting;
+    for (const [command, said] of [
+      ['block', "its agent's main thread has not moved for more than 1.5 s"],
+      ['hang', 'its disk has not answered for more than 1.5 s'],
+    ] as const) {
+      child.stdin.write(`${command} 3000\n`);
+      await vi.waitFor(() => expect(hangs()).toBe(said), { timeout: 3_000, interval: 20 });
+      await vi.waitFor(() => expect(hangs()).toBeUndefined(), { timeout: 3_000, interval: 20 });
+    }
+    expect(seen).not.toContain('unreachable');
+    expect(seen).not.toContain('down');
+  });
+
+  it('says that a node is heard by its peers only, when they are asked and hear it', async () => {
+    // n1 speaks to a controller that does not know it, and answers its peers all the same.
+    const other = start('test/unit/liveness/controller-child.ts', built(controllerWorker), 'n1', key);
+    const cutOff = start(
+      'test/unit/liveness/agent-child.ts',
+      built(agentWorker),
+      'n1',
+      key,
+      await other.firstLine,
+      '0',
+    );
+    const peerKey = randomBytes(32);
+    const peer = start(
+      'test/unit/liveness/agent-child.ts',
+      built(agentWorker),
+      'n2',
+      peerKey.toString('hex'),
+      String(judge.port),
+      '0',
+    );
+    const peerPort = Number(await peer.firstLine);
+    const pair = Buffer.from(pairKey(Buffer.from(key, 'hex'), 'n2')).toString('hex');
+    const peers = [{ nodeId: 'n1', port: Number(await cutOff.firstLine), key: pair }];
+    peer.child.stdin.write(`peers ${JSON.stringify(peers)}\n`);
+    // The controller's own probes reach a socket that is bound and deaf.
+    const deaf = createSocket('udp4');
+    await new Promise<void>((resolve) => deaf.bind(0, '127.0.0.1', resolve));
+    judge.setNodes([
+      { nodeId: 'n1', address: '127.0.0.1', livenessPort: deaf.address().port, key: Buffer.from(key, 'hex') },
+      { nodeId: 'n2', address: '127.0.0.1', livenessPort: peerPort, key: peerKey },
+    ]);
+    await until('unreachable');
+    expect(reason()).toBe('its peers hear it, this controller does not');
+    cutOff.child.kill('SIGSTOP');
+    expect(await until('down')).toBeLessThan(2_500);
+    expect(reason()).toMatch(/its peers heard it, then it fell silent/);
+    expect(judge.states().get('n2')?.state).toBe('ready');
+    deaf.close();
+  });
+
+  it('an agent says which peer does not answer it, and when it does again; a refusal is an answer', async () => {
+    const keys = new Map(['n1', 'n2', 'n3'].map((id) => [id, randomBytes(32)]));
+    const agentOf = (id: string) => {
+      const own = keys.get(id)?.toString('hex') ?? '';
+      return start('test/unit/liveness/agent-child.ts', built(agentWorker), id, own, String(judge.port), '0');
+    };
+    const [asker, silent, killed] = [agentOf('n1'), agentOf('n2'), agentOf('n3')];
+    const pair = (id: string): string => Buffer.from(pairKey(keys.get(id) ?? new Uint8Array(), 'n1')).toString('hex');
+    const peers = [
+      { nodeId: 'n2', port: Number(await silent.firstLine), key: pair('n2') },
+      { nodeId: 'n3', port: Number(await killed.firstLine), key: pair('n3') },
+    ];
+    await asker.firstLine;
+    asker.child.stdin.write(`peers ${JSON.stringify(peers)}\n`);
+    await wait(1_000);
+    const told = (): string[] => asker.lines.slice(1);
+    expect(told()).toEqual([]);
+    const stoppedAt = performance.now();
+    silent.child.kill('SIGSTOP');
+    await vi.waitFor(() => expect(told()).toEqual(['silent n2']), { timeout: 2_000, interval: 5 });
+    const outMs = performance.now() - stoppedAt;
+    process.stdout.write(`peer frozen → its endpoints out: ${String(Math.round(outMs))} ms\n`);
+    expect(outMs).toBeLessThan(1_000);
+    silent.child.kill('SIGCONT');
+    await vi.waitFor(() => expect(told()).toEqual(['silent n2', 'silent ']), { timeout: 2_000, interval: 5 });
+    killed.child.kill('SIGKILL');
+    await wait(1_000);
+    expect(told()).toHaveLength(2);
   });
 
   it('does not hear an agent with another key', async () => {

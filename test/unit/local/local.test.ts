@@ -134,6 +134,7 @@ describe('the summary of npm start', () => {
           tasks: 2,
           since: '2026-01-01T00:00:00.000Z',
           labels: {},
+          notes: [],
         },
       ],
       services: [

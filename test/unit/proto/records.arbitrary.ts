@@ -451,6 +451,7 @@ export const nodeView: fc.Arbitrary<NodeView> = fc.record({
   tasks: uint32,
   since: iso,
   labels: map,
+  notes: fc.array(text, { maxLength: 2 }),
 });
 
 const heldUnit = fc.record({ key: text, revision: text });
@@ -477,6 +478,7 @@ export const agentMessage = fc.oneof(
     reports: fc.array(report, { maxLength: 3 }),
   }),
   fc.record({ kind: fc.constant('applied' as const), units: fc.array(heldUnit) }),
+  fc.record({ kind: fc.constant('pong' as const), number: fc.nat() }),
 );
 
 export const controllerMessage = fc.oneof(
@@ -495,6 +497,12 @@ export const controllerMessage = fc.oneof(
   fc.record({ kind: fc.constant('removed' as const), key: named }),
   fc.record({ kind: fc.constant('ack' as const), sequence: fc.nat() }),
   fc.record({ kind: fc.constant('synced' as const) }),
+  fc.record({
+    kind: fc.constant('liveness' as const),
+    heartbeatIntervalMs: uint32,
+    peers: fc.array(fc.record({ nodeId: named, address: text, livenessPort: uint32, key: bytes }), { maxLength: 3 }),
+  }),
+  fc.record({ kind: fc.constant('ping' as const), number: fc.nat() }),
 );
 
 const recoveryMoments = fc.record(

@@ -73,6 +73,7 @@ describe('session', () => {
     onUnit: () => Promise.resolve(),
     onOpen: () => undefined,
     onSynced: () => Promise.resolve(),
+    onLivenessPlan: () => undefined,
     clock: { now: () => ({ monoMs: monoMs(0), wallMs: wallMs(1_000) }) },
     random: () => 0,
     logger: silentLogger,
