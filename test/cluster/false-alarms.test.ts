@@ -1,0 +1,71 @@
+/** No living node is called unreachable or down, and none of its endpoints goes; beside it how fast a real loss is seen. */
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { eventually, must, startTestCluster, stopTestCluster } from './cluster.ts';
+import type { TestCluster } from './cluster.ts';
+import { underLoad, watchAlarms, withFreezes, withLoss } from './false-alarms.ts';
+import type { Alarms } from './false-alarms.ts';
+import { pushBusybox, serveCommand } from './images.ts';
+
+const nodeNames = ['n1', 'n2', 'n3'];
+/** Of each trouble; ten minutes each are a matter for a night. */
+const forMs = Number(process.env['FROTA_FALSE_ALARM_MS'] ?? 20_000);
+let cluster: TestCluster;
+
+beforeAll(async () => {
+  cluster = await startTestCluster('alarms');
+  const image = await pushBusybox(cluster.registry);
+  const applied = await cluster.apply(
+    `
+name: app
+services:
+  web:
+    image: ${image}
+    command: ["sh", "-c", ${JSON.stringify(serveCommand(8080))}]
+    ports: ["8080:8080"]
+    deploy: {replicas: 3}
+`,
+    '--wait',
+    '--timeout',
+    '60s',
+  );
+  expect(applied.code, applied.stderr).toBe(0);
+  await eventually(async () => (await watchAlarms(cluster, nodeNames, 0)).fewestEndpoints === 3);
+});
+afterAll(() => stopTestCluster(cluster));
+
+function expectNone({ states, readings, fewestEndpoints }: Alarms): void {
+  expect(states).toEqual([]);
+  expect(readings).toBeGreaterThan(10);
+  expect(fewestEndpoints).toBe(3);
+}
+
+describe('no false alarm', () => {
+  const watched = (): Promise<Alarms> => watchAlarms(cluster, nodeNames, forMs);
+
+  it('with both cores saturated', async () => {
+    expectNone(await underLoad(watched));
+  });
+
+  it('with a fifth of all datagrams lost', async () => {
+    expectNone(await withLoss(cluster, nodeNames, watched));
+  });
+
+  it('with a controller that stands still for 2 s again and again', async () => {
+    expectNone(await withFreezes(cluster, watched));
+  });
+
+  it('and a real loss is seen in the same cluster', async () => {
+    const cut = performance.now();
+    await must('ip', ['-n', `frota-${cluster.name}-n2`, 'link', 'set', 'eth0', 'down']);
+    await eventually(
+      async () => (await cluster.nodes()).find(({ name }) => name === 'n2')?.state === 'down',
+      5_000,
+      20,
+    );
+    const detectedMs = Math.round(performance.now() - cut);
+    process.stdout.write(`link cut → down, as frota node ls shows it: ${String(detectedMs)} ms\n`);
+    expect(detectedMs).toBeLessThan(3_000);
+    await must('ip', ['-n', `frota-${cluster.name}-n2`, 'link', 'set', 'eth0', 'up']);
+    await eventually(async () => (await cluster.nodes()).every(({ state }) => state === 'ready'));
+  });
+});
