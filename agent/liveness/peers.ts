@@ -43,21 +43,63 @@ const witnesses = 2;
 /** Turns of this thread later than this, ms, count against no peer. */
 const ownStallMs = 50;
 
-export function createPeers(ports: PeerPorts): Peers {
-  const { nowMs } = ports;
-  const probed = new Map<string, Probed>();
-  let used: readonly string[] = [];
-  let told = '';
-  let timer: NodeJS.Timeout | undefined;
-  let turnDueAtMs = 0;
-  let reading: NodeJS.Immediate | undefined;
+export const createPeers = (ports: PeerPorts): Peers => new ProbedPeers(ports);
 
-  const take = (one: Probed, input: PeerInput): void => {
-    one.record = takePeer(one.record, input, settings);
-  };
+class ProbedPeers implements Peers {
+  readonly #ports: PeerPorts;
+  readonly #probed = new Map<string, Probed>();
+  #used: readonly string[] = [];
+  #told = '';
+  #timer: NodeJS.Timeout | undefined;
+  #turnDueAtMs = 0;
+  #reading: NodeJS.Immediate | undefined;
 
-  function receive(nodeId: string, bytes: Uint8Array): void {
-    const one = probed.get(nodeId);
+  constructor(ports: PeerPorts) {
+    this.#ports = ports;
+    this.#later(settings.probeEveryMs);
+  }
+
+  setPeers(peers: readonly LivenessPeer[]): void {
+    const wanted = new Map(peers.map((peer) => [peer.nodeId, peer]));
+    for (const [nodeId, { line }] of [...this.#probed]) {
+      const now = wanted.get(nodeId);
+      if (now === undefined || !samePeer(now, line.peer)) this.#forget(nodeId);
+    }
+    for (const peer of peers) {
+      if (this.#probed.has(peer.nodeId) || peer.address === '' || peer.livenessPort === 0) continue;
+      const line = openLine(peer, {
+        message: (bytes) => {
+          this.#receive(peer.nodeId, bytes);
+        },
+        refused: () => {
+          const one = this.#probed.get(peer.nodeId);
+          if (one?.line === line) take(one, { kind: 'refused', atMs: this.#ports.nowMs() });
+        },
+      });
+      this.#probed.set(peer.nodeId, { line, record: newPeerRecord, open: [], nextProbeAtMs: 0 });
+    }
+  }
+
+  setUsed(nodeIds: readonly string[]): void {
+    const before = new Set(this.#watchedNow());
+    this.#used = nodeIds;
+    // What is probed anew has been silent because nobody asked it.
+    for (const one of this.#watchedNow()) if (!before.has(one)) one.record = newPeerRecord;
+  }
+
+  ask(about: string, nonce: Uint8Array): void {
+    const one = this.#probed.get(about);
+    if (one !== undefined) this.#probe(one, nonce, true);
+  }
+
+  close(): void {
+    clearTimeout(this.#timer);
+    clearImmediate(this.#reading);
+    for (const nodeId of [...this.#probed.keys()]) this.#forget(nodeId);
+  }
+
+  #receive(nodeId: string, bytes: Uint8Array): void {
+    const one = this.#probed.get(nodeId);
     if (one === undefined) return;
     const opened = openDatagram(bytes, (_asker, _epoch, type, about) =>
       type === 'peer-answer' && about === nodeId
@@ -69,104 +111,72 @@ export function createPeers(ports: PeerPorts): Peers {
     const answered = one.open.find((probe) => equalBytes(probe.nonce, nonce));
     if (answered === undefined) return;
     one.open = one.open.filter((probe) => probe !== answered);
-    take(one, { kind: 'answered', atMs: nowMs() });
-    if (answered.asked) ports.heard(nodeId, nonce);
+    take(one, { kind: 'answered', atMs: this.#ports.nowMs() });
+    if (answered.asked) this.#ports.heard(nodeId, nonce);
   }
 
-  function probe(one: Probed, nonce: Uint8Array, asked: boolean): void {
-    const bytes = ports.seal(one.line.peer, nonce);
+  #probe(one: Probed, nonce: Uint8Array, asked: boolean): void {
+    const bytes = this.#ports.seal(one.line.peer, nonce);
     if (bytes === undefined) return;
     one.open = [...one.open, { nonce, asked }].slice(-maxOpen);
     one.line.send(bytes);
   }
 
   /** Those used, and a few more to tell a peer's end from this node's own. */
-  function watchedNow(): readonly Probed[] {
-    const theirs = used.flatMap((nodeId) => probed.get(nodeId) ?? []);
+  #watchedNow(): readonly Probed[] {
+    const theirs = this.#used.flatMap((nodeId) => this.#probed.get(nodeId) ?? []);
     if (theirs.length === 0) return [];
-    return [...theirs, ...[...probed.values()].filter((one) => !theirs.includes(one)).slice(0, witnesses)];
+    return [...theirs, ...[...this.#probed.values()].filter((one) => !theirs.includes(one)).slice(0, witnesses)];
   }
 
-  function turn(): void {
-    const now = nowMs();
-    const lateMs = now - turnDueAtMs;
-    const watched = watchedNow();
+  #turn(): void {
+    const now = this.#ports.nowMs();
+    const lateMs = now - this.#turnDueAtMs;
+    const watched = this.#watchedNow();
     if (lateMs >= ownStallMs)
       for (const one of watched) take(one, { kind: 'own-stall', atMs: now, durationMs: lateMs });
     const records = new Map(watched.map((one) => [one.line.peer.nodeId, one.record]));
     for (const [nodeId, record] of judgePeers(records, now, settings)) {
-      const one = probed.get(nodeId);
+      const one = this.#probed.get(nodeId);
       if (one !== undefined) one.record = record;
     }
     for (const one of watched) {
       if (now < one.nextProbeAtMs) continue;
       one.nextProbeAtMs = now + peerProbeEveryMs(one.record, now, settings);
-      probe(one, new Uint8Array(randomBytes(nonceBytes)), false);
+      this.#probe(one, new Uint8Array(randomBytes(nonceBytes)), false);
       take(one, { kind: 'sent', atMs: now });
     }
-    tellSilent();
+    this.#tellSilent();
     const dueMs = Math.min(...watched.map((one) => one.nextProbeAtMs - now), ...[settings.probeEveryMs]);
-    later(Math.max(settings.fastProbeEveryMs, dueMs));
+    this.#later(Math.max(settings.fastProbeEveryMs, dueMs));
   }
 
-  function tellSilent(): void {
-    const out = used.filter((nodeId) => probed.get(nodeId)?.record.out === true).sort();
-    if (told === out.join()) return;
-    told = out.join();
-    ports.silent(out);
+  #tellSilent(): void {
+    const out = this.#used.filter((nodeId) => this.#probed.get(nodeId)?.record.out === true).sort();
+    if (this.#told === out.join()) return;
+    this.#told = out.join();
+    this.#ports.silent(out);
   }
 
   /** What waits in the sockets is read before anybody is judged. */
-  function later(inMs: number): void {
-    turnDueAtMs = nowMs() + inMs;
-    timer = setTimeout(() => {
-      reading = setImmediate(turn);
+  #later(inMs: number): void {
+    this.#turnDueAtMs = this.#ports.nowMs() + inMs;
+    this.#timer = setTimeout(() => {
+      this.#reading = setImmediate(() => {
+        this.#turn();
+      });
     }, inMs);
   }
 
-  function forget(nodeId: string): void {
-    probed.get(nodeId)?.line.close();
-    probed.delete(nodeId);
+  #forget(nodeId: string): void {
+    this.#probed.get(nodeId)?.line.close();
+    this.#probed.delete(nodeId);
   }
+}
 
-  later(settings.probeEveryMs);
-  return {
-    setPeers: (peers) => {
-      const wanted = new Map(peers.map((peer) => [peer.nodeId, peer]));
-      for (const [nodeId, { line }] of [...probed]) {
-        const now = wanted.get(nodeId);
-        if (now === undefined || !samePeer(now, line.peer)) forget(nodeId);
-      }
-      for (const peer of peers) {
-        if (probed.has(peer.nodeId) || peer.address === '' || peer.livenessPort === 0) continue;
-        const line = openLine(peer, {
-          message: (bytes) => {
-            receive(peer.nodeId, bytes);
-          },
-          refused: () => {
-            const one = probed.get(peer.nodeId);
-            if (one?.line === line) take(one, { kind: 'refused', atMs: nowMs() });
-          },
-        });
-        probed.set(peer.nodeId, { line, record: newPeerRecord, open: [], nextProbeAtMs: 0 });
-      }
-    },
-    setUsed: (nodeIds) => {
-      const before = new Set(watchedNow());
-      used = nodeIds;
-      // What is probed anew has been silent because nobody asked it.
-      for (const one of watchedNow()) if (!before.has(one)) one.record = newPeerRecord;
-    },
-    ask: (about, nonce) => {
-      const one = probed.get(about);
-      if (one !== undefined) probe(one, nonce, true);
-    },
-    close: () => {
-      clearTimeout(timer);
-      clearImmediate(reading);
-      for (const nodeId of [...probed.keys()]) forget(nodeId);
-    },
-  };
+/** Changes what is known of one peer. */
+function take(one: Probed, input: PeerInput): void {
+  one.record = takePeer(one.record, input, settings);
 }
 
 const samePeer = (a: LivenessPeer, b: LivenessPeer): boolean =>

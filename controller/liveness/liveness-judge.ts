@@ -67,16 +67,8 @@ export async function createLivenessJudge(options: LivenessJudgeOptions): Promis
       if (message.kind === 'listening') resolve(message.port);
       else if (message.kind === 'states') take(message.changes);
       else if (message.kind === 'ping') ping(message.nodeId, message.number);
-      else if (message.kind === 'own-stall') {
-        logger.warn(
-          { durationMs: message.durationMs },
-          'the liveness thread stood still; that time counts against no node',
-        );
-      } else {
-        const where = `${address}:${String(port)}`;
-        const what = `cannot listen for heartbeats on udp ${where}: ${message.message}; choose another with --liveness-listen`;
-        reject(new FrotaError('unavailable', what));
-      }
+      else if (message.kind === 'own-stall') logger.warn({ durationMs: message.durationMs }, ownStallText);
+      else reject(cannotListen(`${address}:${String(port)}`, message.message));
     });
     worker.once('error', (error) => {
       reject(FrotaError.from(error));
@@ -125,3 +117,11 @@ function noticed(before: NodeLiveness | undefined, { state }: NodeLiveness): Pic
   const isSilent = state === 'down' || state === 'unreachable';
   return isSilent && suspectedAtMs !== undefined ? { suspectedAtMs } : {};
 }
+
+const ownStallText = 'the liveness thread stood still; that time counts against no node';
+
+const cannotListen = (where: string, why: string): FrotaError =>
+  new FrotaError(
+    'unavailable',
+    `cannot listen for heartbeats on udp ${where}: ${why}; choose another with --liveness-listen`,
+  );

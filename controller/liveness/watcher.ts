@@ -64,135 +64,152 @@ const maxAsked = 64;
 /** Agents that are told to send more often need this long at the most until they do, ms. */
 const fasterAfterMs = 5_000;
 
-export function createWatcher(ports: WatcherPorts): Watcher {
-  const { settings: base, nowMs, wallNowMs, changed } = ports;
-  const watched = new Map<string, Watched>();
-  const seal = createSealer();
-  let sortedIds: readonly string[] = [];
-  let settings = base;
-  /** Stricter settings, which hold once the agents have been told. */
-  let stricter: { readonly settings: LivenessSettings; readonly fromMs: number } | undefined;
+export const createWatcher = (ports: WatcherPorts): Watcher => new NodeWatcher(ports);
 
-  function apply(one: Watched, input: JudgeInput): void {
-    const before = one.record;
-    one.record = judge(before, input, settings);
-    const change = stateChange(before, one.record);
-    // The record's time is monotonic; people are told the wall time of the same instant.
-    const offsetMs = wallNowMs() - nowMs();
-    if (change !== undefined) changed({ nodeId: one.node.nodeId, ...change, ...wallTimes(one.record, offsetMs) });
-    keepProbing(one);
+class NodeWatcher implements Watcher {
+  readonly #ports: WatcherPorts;
+  readonly #watched = new Map<string, Watched>();
+  readonly #seal = createSealer();
+  #sortedIds: readonly string[] = [];
+  #settings: LivenessSettings;
+  /** Stricter settings, which hold once the agents have been told. */
+  #stricter: { readonly settings: LivenessSettings; readonly fromMs: number } | undefined;
+
+  constructor(ports: WatcherPorts) {
+    this.#ports = ports;
+    this.#settings = ports.settings;
   }
 
-  function keepProbing(one: Watched): void {
-    if (!updateProber(one, settings) || one.prober !== undefined) return;
+  setNodes(nodes: readonly WatchedNode[]): void {
+    forgetOthers(this.#watched, nodes);
+    this.#sortedIds = nodes.map(({ nodeId }) => nodeId).sort();
+    this.#adaptTo(nodes.length);
+    for (const node of nodes) {
+      const known = this.#watched.get(node.nodeId);
+      const mac = macWith(node.key);
+      if (known === undefined) {
+        const record = newRecord(this.#ports.nowMs());
+        this.#watched.set(node.nodeId, {
+          node,
+          mac,
+          record,
+          freshness: unknownSender,
+          asked: [],
+          pings: createPings(),
+        });
+      } else {
+        Object.assign(known, { node, mac });
+        this.#keepProbing(known);
+      }
+    }
+  }
+
+  ownStall(durationMs: number): void {
+    for (const one of this.#watched.values())
+      this.#apply(one, { kind: 'own-stall', atMs: this.#ports.nowMs(), durationMs });
+  }
+
+  pong(nodeId: string, number: number): void {
+    const one = this.#watched.get(nodeId);
+    const atMs = one?.pings.answered(number);
+    if (one !== undefined && atMs !== undefined) this.#apply(one, { kind: 'stream-heard', atMs });
+  }
+
+  tick(): void {
+    if (this.#stricter !== undefined && this.#ports.nowMs() >= this.#stricter.fromMs) {
+      this.#settings = this.#stricter.settings;
+      this.#stricter = undefined;
+    }
+    for (const one of this.#watched.values()) {
+      this.#apply(one, { kind: 'tick', atMs: this.#ports.nowMs(), probeable: probeable(one.node) });
+      const number = one.pings.due(pingEveryMs(one.record, this.#ports.nowMs(), this.#settings), this.#ports.nowMs());
+      if (number !== undefined) this.#ports.ping(one.node.nodeId, number);
+    }
+  }
+
+  close(): void {
+    for (const { prober } of this.#watched.values()) prober?.close();
+    this.#watched.clear();
+  }
+
+  #apply(one: Watched, input: JudgeInput): void {
+    const before = one.record;
+    one.record = judge(before, input, this.#settings);
+    const change = stateChange(before, one.record);
+    // The record's time is monotonic; people are told the wall time of the same instant.
+    const offsetMs = this.#ports.wallNowMs() - this.#ports.nowMs();
+    if (change !== undefined)
+      this.#ports.changed({ nodeId: one.node.nodeId, ...change, ...wallTimes(one.record, offsetMs) });
+    this.#keepProbing(one);
+  }
+
+  #keepProbing(one: Watched): void {
+    if (!updateProber(one, this.#settings) || one.prober !== undefined) return;
     one.prober = startProber(one.node.address, one.node.livenessPort, {
-      seal: (nonce) => seal(one, 'probe', nonce),
+      seal: (nonce) => this.#seal(one, 'probe', nonce),
       event: (kind) => {
-        if (kind === 'probe-sent') askPeers(one);
-        if (kind !== 'unsendable') apply(one, { kind, atMs: nowMs() });
+        if (kind === 'probe-sent') this.#askPeers(one);
+        if (kind !== 'unsendable') this.#apply(one, { kind, atMs: this.#ports.nowMs() });
         // A controller whose own link is down hears nobody and must bury nobody; one that hears others has a way out.
-        else if (hearsOthers(watched.values(), one, nowMs() - settings.suspectAfterMs))
-          apply(one, { kind: 'probe-sent', atMs: nowMs() });
+        else if (hearsOthers(this.#watched.values(), one, this.#ports.nowMs() - this.#settings.suspectAfterMs))
+          this.#apply(one, { kind: 'probe-sent', atMs: this.#ports.nowMs() });
       },
       message: (bytes) => {
-        receive(bytes, () => undefined);
+        this.receive(bytes, () => undefined);
       },
-      intervalMs: () => probeEveryMs(one.record, settings) ?? settings.slowProbeIntervalMs,
+      intervalMs: () => probeEveryMs(one.record, this.#settings) ?? this.#settings.slowProbeIntervalMs,
     });
   }
 
   /** One question a probe: each makes a peer probe the node once, so that the peers' probes are as many as this controller's. */
-  function askPeers(one: Watched): void {
-    const peers = meshPeers(one.node.nodeId, sortedIds).filter((id) => {
-      const peer = watched.get(id);
+  #askPeers(one: Watched): void {
+    const peers = meshPeers(one.node.nodeId, this.#sortedIds).filter((id) => {
+      const peer = this.#watched.get(id);
       return peer?.record.state === 'ready' && peer.record.suspicion === undefined && probeable(peer.node);
     });
-    for (const id of spread(peers, settings.askedPeers)) {
-      const peer = watched.get(id);
+    for (const id of spread(peers, this.#settings.askedPeers)) {
+      const peer = this.#watched.get(id);
       if (peer === undefined) continue;
       const nonce = newNonce();
       one.asked.push(nonce);
       if (one.asked.length > maxAsked) one.asked.shift();
-      ports.send(seal(peer, 'ask', nonce, one.node.nodeId), peer.node);
+      this.#ports.send(this.#seal(peer, 'ask', nonce, one.node.nodeId), peer.node);
     }
   }
 
-  function takePeerHeard({ about = '', nonce }: Datagram): void {
-    const one = watched.get(about);
+  #takePeerHeard({ about = '', nonce }: Datagram): void {
+    const one = this.#watched.get(about);
     const index = one?.asked.findIndex((known) => equalBytes(known, nonce)) ?? -1;
     if (one === undefined || index === -1) return;
     one.asked.splice(index, 1);
-    apply(one, { kind: 'peer-heard', atMs: nowMs() });
+    this.#apply(one, { kind: 'peer-heard', atMs: this.#ports.nowMs() });
   }
 
-  function adaptTo(nodes: number): void {
-    const next = settingsFor(nodes, base);
-    stricter = undefined;
-    if (next.suspectAfterMs >= settings.suspectAfterMs) settings = next;
-    else stricter = { settings: next, fromMs: nowMs() + fasterAfterMs };
+  #adaptTo(nodes: number): void {
+    const next = settingsFor(nodes, this.#ports.settings);
+    this.#stricter = undefined;
+    if (next.suspectAfterMs >= this.#settings.suspectAfterMs) this.#settings = next;
+    else this.#stricter = { settings: next, fromMs: this.#ports.nowMs() + fasterAfterMs };
   }
 
-  function receive(bytes: Uint8Array, reply: (bytes: Uint8Array) => void): void {
+  receive(bytes: Uint8Array, reply: (bytes: Uint8Array) => void): void {
     const opened = openDatagram(bytes, (nodeId, keyEpoch) =>
-      keyEpoch === currentKeyEpoch ? watched.get(nodeId)?.mac : undefined,
+      keyEpoch === currentKeyEpoch ? this.#watched.get(nodeId)?.mac : undefined,
     );
-    const one = opened.kind === 'accepted' ? watched.get(opened.datagram.nodeId) : undefined;
+    const one = opened.kind === 'accepted' ? this.#watched.get(opened.datagram.nodeId) : undefined;
     if (opened.kind === 'refused' || one === undefined) return;
     const { datagram } = opened;
     if (datagram.type === 'probe-answer') {
-      if (one.prober?.takeNonce(datagram.nonce) === true) apply(one, heardInput(datagram, nowMs()));
+      if (one.prober?.takeNonce(datagram.nonce) === true) this.#apply(one, heardInput(datagram, this.#ports.nowMs()));
       return;
     }
-    if (datagram.type === 'peer-heard') takePeerHeard(datagram);
+    if (datagram.type === 'peer-heard') this.#takePeerHeard(datagram);
     if (datagram.type !== 'heartbeat' && datagram.type !== 'challenge-answer') return;
-    const { verdict, known } = checkFresh(one.freshness, datagram, nowMs(), newNonce);
+    const { verdict, known } = checkFresh(one.freshness, datagram, this.#ports.nowMs(), newNonce);
     one.freshness = known;
-    if (verdict === 'fresh') apply(one, heardInput(datagram, nowMs()));
-    else if (verdict === 'challenge') reply(seal(one, 'challenge', known.challenge?.nonce ?? noNonce()));
+    if (verdict === 'fresh') this.#apply(one, heardInput(datagram, this.#ports.nowMs()));
+    else if (verdict === 'challenge') reply(this.#seal(one, 'challenge', known.challenge?.nonce ?? noNonce()));
   }
-
-  return {
-    setNodes: (nodes) => {
-      forgetOthers(watched, nodes);
-      sortedIds = nodes.map(({ nodeId }) => nodeId).sort();
-      adaptTo(nodes.length);
-      for (const node of nodes) {
-        const known = watched.get(node.nodeId);
-        const mac = macWith(node.key);
-        if (known === undefined) {
-          const record = newRecord(nowMs());
-          watched.set(node.nodeId, { node, mac, record, freshness: unknownSender, asked: [], pings: createPings() });
-        } else {
-          Object.assign(known, { node, mac });
-          keepProbing(known);
-        }
-      }
-    },
-    receive,
-    ownStall: (durationMs) => {
-      for (const one of watched.values()) apply(one, { kind: 'own-stall', atMs: nowMs(), durationMs });
-    },
-    pong: (nodeId, number) => {
-      const one = watched.get(nodeId);
-      const atMs = one?.pings.answered(number);
-      if (one !== undefined && atMs !== undefined) apply(one, { kind: 'stream-heard', atMs });
-    },
-    tick: () => {
-      if (stricter !== undefined && nowMs() >= stricter.fromMs) {
-        settings = stricter.settings;
-        stricter = undefined;
-      }
-      for (const one of watched.values()) {
-        apply(one, { kind: 'tick', atMs: nowMs(), probeable: probeable(one.node) });
-        const number = one.pings.due(pingEveryMs(one.record, nowMs(), settings), nowMs());
-        if (number !== undefined) ports.ping(one.node.nodeId, number);
-      }
-    },
-    close: () => {
-      for (const { prober } of watched.values()) prober?.close();
-      watched.clear();
-    },
-  };
 }
 
 function hearsOthers(watched: Iterable<Watched>, than: Watched, sinceMs: number): boolean {
