@@ -55,6 +55,8 @@ it('one endpoint of one service changes', async () => {
     storeStatuses: () => Promise.resolve(),
     rememberStatus: () => undefined,
     storeFacts: () => Promise.resolve(),
+    livenessPlan: () => ({ kind: 'liveness', heartbeatIntervalMs: 200, peers: [] }),
+    pong: () => undefined,
     welcome: () => ({
       epoch: 1,
       livenessKey: new Uint8Array(32),
