@@ -73,7 +73,7 @@ describe('dispatch', () => {
     const { become, connect } = world(base());
     const session = connect();
     await vi.waitFor(() => {
-      expect(session.received.map((message) => message.kind)).toEqual(['welcome', 'unit', 'unit', 'synced']);
+      expect(session.received.map((message) => message.kind)).toEqual(['welcome', 'liveness', 'unit', 'unit', 'synced']);
     });
     become(withTask());
     await vi.waitFor(() => {
@@ -95,7 +95,7 @@ describe('dispatch', () => {
     const held = first.received.flatMap((message) => message.kind === 'unit' ? [{ key: message.key, revision: message.unit.revision }] : []); // prettier-ignore
     const second = world(withTask()).connect([...held, { key: 'service:old/one', revision: 'x' }]);
     await vi.waitFor(() => {
-      expect(second.received.map((message) => message.kind)).toEqual(['welcome', 'removed', 'synced']);
+      expect(second.received.map((message) => message.kind)).toEqual(['welcome', 'liveness', 'removed', 'synced']);
     });
     for (const session of [first, second]) session.abort.abort();
     await Promise.all([first.done, second.done]);
