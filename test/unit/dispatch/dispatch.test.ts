@@ -73,16 +73,22 @@ describe('dispatch', () => {
     const { become, connect } = world(base());
     const session = connect();
     await vi.waitFor(() => {
-      expect(session.received.map((message) => message.kind)).toEqual(['welcome', 'liveness', 'unit', 'unit', 'synced']);
+      expect(session.received.map((message) => message.kind)).toEqual([
+        'welcome',
+        'liveness',
+        'unit',
+        'unit',
+        'synced',
+      ]);
     });
     become(withTask());
     await vi.waitFor(() => {
-      expect(session.received).toHaveLength(5);
+      expect(session.received).toHaveLength(6);
     });
-    expect(session.received[4]).toMatchObject({ kind: 'unit', key: 'tasks' });
+    expect(session.received[5]).toMatchObject({ kind: 'unit', key: 'tasks' });
     become(withTask());
     await new Promise((resolve) => setTimeout(resolve, 10));
-    expect(session.received).toHaveLength(5);
+    expect(session.received).toHaveLength(6);
     session.abort.abort();
     await session.done;
   });
