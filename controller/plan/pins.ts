@@ -75,7 +75,7 @@ function hasLeftNothing(tasks: readonly DraftTask[], nodeId: string): boolean {
   return (
     tasks.some(({ task, deleted }) => task.attempt === 0 && !deleted) &&
     there.length > 0 &&
-    there.every((task) => stateOf(task) === 'rejected')
+    there.every((task) => stateOf(task) === 'rejected' && task.status?.startedAtMs === undefined)
   );
 }
 
