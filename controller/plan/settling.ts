@@ -1,12 +1,12 @@
 /**
  * Services whose new tasks run, but not for long enough to rely on it: a process that can't do its work mostly ends in
- * its first second or two. Where a health check speaks for the task, nothing is waited for.
+ * its first second. Where a health check speaks for the task, nothing is waited for.
  */
 import { taskState } from '../../proto/domain/task.ts';
 import type { Snapshot } from './snapshot.ts';
 
 /** Swarm's client watches for 5 s; an update's own watch (`monitor`) comes on top. */
-export const steadyAfterMs = 2_000;
+export const steadyAfterMs = 1_000;
 
 export interface Settling {
   /** Sorted. */
