@@ -147,11 +147,17 @@ describe('a drill', () => {
     expect(await pidOfPart(cluster, 'n3')).toBe(before);
   });
 
-  it('partition: the controller gives the node up, its containers answer on', async () => {
+  it('partition: peers hear the node, so nothing is moved, and its containers answer on', async () => {
+    const ids = async () => (await cluster.tasks()).map(({ id, node }) => [id, node]);
+    const before = await ids();
+    expect(before.some(([, node]) => node === 'n4')).toBe(true);
     const result = await drill('partition', '--node', 'n4');
     expectPassed(result);
-    expect(result.shown.tasks.length).toBeGreaterThan(0);
-    expectReplaced(result.shown);
+    expect(result.shown.tasks).toEqual([]);
+    expect(result.shown.probe?.failed).toBe(0);
+    expect(await ids()).toEqual(before);
+    const { stdout } = await cluster.frota('events', 'n4');
+    expect(stdout).toContain('its peers hear it, this controller does not');
   });
 
   it('controller-kill: the next controller finishes the report, the caller gets it, everything serves on', async () => {
