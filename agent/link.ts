@@ -206,8 +206,8 @@ export class Link {
 
   #onWelcome(welcome: Welcome): void {
     const { nodeId, nodeName, subnet, epoch, insecureRegistries } = welcome;
-    const controller = this.#remoteAddress() ?? parseAddress(this.#credentials.controlAddresses[0] ?? '').host;
-    const { port } = parseAddress(this.#credentials.controlAddresses[0] ?? '');
+    const { host, port } = parseAddress(this.#credentials.controlAddresses[0] ?? '');
+    const controller = this.#remoteAddress() ?? host;
     this.#controller = { address: controller, ports: [port], livenessPort: welcome.livenessPort };
     this.#parts.heartbeats.setController({
       address: controller,

@@ -198,8 +198,8 @@ function createSessions(core: Core, nodeWatch: NodeWatch): Dispatch {
       mirror.reportTransient(status);
       recoveries.reported(status);
     },
-    onApplied: () => {
-      recoveries.look();
+    onApplied: (unitKeys) => {
+      recoveries.look(unitKeys);
     },
     storeFacts: (facts) => core.records.putFacts(facts),
     welcome: (nodeId) => ({
@@ -243,6 +243,10 @@ async function startServers(core: Core, stops: (() => Promise<void> | void)[]): 
     dispatch.changed();
   });
   judge.onChange(() => loop.wake());
+  // Who has to lead to a task changes with nodes and with tasks, and either ends in a pass.
+  loop.onPass(() => {
+    core.history.recoveries.look();
+  });
   core.spares.onChange(() => {
     dispatch.changed();
   });

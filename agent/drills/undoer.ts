@@ -13,7 +13,7 @@ import { stopWord, undoneWord } from '../../proto/domain/drill-orders.ts';
 import type { UndoOrder } from '../../proto/domain/drill.ts';
 import { leaveAside, moveAside } from './own-cgroup.ts';
 import { undo } from './undo.ts';
-import { readOrder, readOutcome, writeOutcome } from './undo-files.ts';
+import { readOrder, readOutcome, undoDueInMs, writeOutcome } from './undo-files.ts';
 
 /** Who asks once more because the answer was lost is answered for this long. */
 const lingerMs = 1_500;
@@ -68,9 +68,7 @@ async function listen(): Promise<Socket> {
 function awaitEnd(order: UndoOrder, socket: Socket, askers: RemoteInfo[]): Promise<Told> {
   const wanted = Buffer.from(stopWord + order.stopKey);
   return new Promise((resolve) => {
-    // Whichever is less: a wall clock that was set back must not keep the fault.
-    const leftMs = Math.min(order.withinMs, Math.max(0, order.dueAtMs - Date.now()));
-    setTimeout(() => resolve({ by: 'timer' }), leftMs);
+    setTimeout(() => resolve({ by: 'timer' }), undoDueInMs(order, Date.now()));
     process.on('SIGTERM', () => resolve({ by: 'stop' }));
     socket.on('message', (message, sender) => {
       if (message.length !== wanted.length || !timingSafeEqual(message, wanted)) return;

@@ -9,7 +9,15 @@ import { readBootId } from '../host/processes.ts';
 import { needsUndo } from './fault-rules.ts';
 import { runsAlready } from './running-program.ts';
 import { undo } from './undo.ts';
-import { listOrders, readOrder, readOutcome, removeOrder, writeOrder, writeOutcome } from './undo-files.ts';
+import {
+  listOrders,
+  readOrder,
+  readOutcome,
+  removeOrder,
+  undoDueInMs,
+  writeOrder,
+  writeOutcome,
+} from './undo-files.ts';
 
 export interface UndoingOptions {
   /** Of the orders; durable. */
@@ -48,7 +56,7 @@ export class Undoing {
       const order = await readOrder(file);
       if (order === undefined || (await readOutcome(file)) !== undefined) continue;
       // A kill of the agent has nothing to mend: that this one runs is the end of it.
-      const isOver = order.kind === 'agent-kill' || order.bootId !== bootId || order.dueAtMs <= Date.now();
+      const isOver = order.kind === 'agent-kill' || order.bootId !== bootId || undoDueInMs(order, Date.now()) === 0;
       if (isOver || !(await runsAlready([...this.#options.program, file]))) await this.#undoHere(file, order);
       else this.#watch(file, order);
     }
@@ -136,7 +144,7 @@ export class Undoing {
 
   /** Should the undoing process die, this one undoes what is due, if it lives. */
   #watch(file: string, order: UndoOrder): void {
-    const leftMs = Math.min(order.withinMs, Math.max(0, order.dueAtMs - Date.now())) + lateMs;
+    const leftMs = undoDueInMs(order, Date.now()) + lateMs;
     const timer = setTimeout(() => {
       this.#timers.delete(order.drillId);
       void readOutcome(file)

@@ -1,8 +1,9 @@
 /** This node's peers: probed for its own traffic's sake, and once each time the controller asks. Runs in the worker. */
-import { createHmac, randomBytes } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import type { MonoMs } from '../../proto/base/clock.ts';
 import { equalBytes, nonceBytes, openDatagram } from '../../proto/codec/datagram.ts';
 import type { LivenessPeer } from '../../proto/codec/dispatch.ts';
+import { macWith } from './mac.ts';
 import { openLine } from './peer-line.ts';
 import type { PeerLine } from './peer-line.ts';
 import { defaultRerouteSettings, judgePeers, newPeerRecord, peerProbeEveryMs, takePeer } from './reroute-judge.ts';
@@ -102,9 +103,7 @@ class ProbedPeers implements Peers {
     const one = this.#probed.get(nodeId);
     if (one === undefined) return;
     const opened = openDatagram(bytes, (_asker, _epoch, type, about) =>
-      type === 'peer-answer' && about === nodeId
-        ? (signed) => createHmac('sha256', one.line.peer.key).update(signed).digest()
-        : undefined,
+      type === 'peer-answer' && about === nodeId ? macWith(one.line.peer.key) : undefined,
     );
     if (opened.kind === 'refused') return;
     const { nonce } = opened.datagram;

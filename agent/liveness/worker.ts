@@ -1,5 +1,4 @@
 /** Entry of the worker thread that says "I live", whatever the main thread is busy with. */
-import { createHmac } from 'node:crypto';
 import { createSocket } from 'node:dgram';
 import type { RemoteInfo } from 'node:dgram';
 import { isIPv6 } from 'node:net';
@@ -9,6 +8,7 @@ import { monoMs } from '../../proto/base/clock.ts';
 import { describeError } from '../../proto/base/errors.ts';
 import { noNonce, openDatagram, pairKeyText, sealDatagram } from '../../proto/codec/datagram.ts';
 import type { Datagram, DatagramType, Mac, StalledPart } from '../../proto/codec/datagram.ts';
+import { macWith } from './mac.ts';
 import { mark } from './messages.ts';
 import type { FromWorker, HeartbeatTarget, ToWorker, WorkerStart } from './messages.ts';
 import { createPeers } from './peers.ts';
@@ -63,11 +63,6 @@ function stalled(): { readonly stalledMs: number; readonly stalledPart: StalledP
   const worst = all.reduce((a, b) => (b.stalledMs > a.stalledMs ? b : a));
   return worst.stalledMs < tellStallAfterMs ? { stalledMs: 0, stalledPart: 'main-thread' } : worst;
 }
-
-const macWith =
-  (key: Uint8Array): Mac =>
-  (bytes) =>
-    createHmac('sha256', key).update(bytes).digest();
 
 function seal(from: HeartbeatTarget, what: Pick<Datagram, 'type' | 'nonce' | 'about'>, mac: Mac): Uint8Array {
   const { nodeId, bootId } = from;

@@ -1,8 +1,8 @@
 import type { Command } from 'commander';
-import type { ClusterView } from '../render/cluster-progress.ts';
 import { durationFlag, waitOption, wholeFlag } from './flags.ts';
 import { examples, globalOptions, printResult } from './host.ts';
-import type { GlobalOptions, Host } from './host.ts';
+import type { Host } from './host.ts';
+import { viewOf } from './waiting-view.ts';
 
 interface UpFlags {
   readonly nodes?: number;
@@ -27,13 +27,18 @@ export function registerClusterUp(cluster: Command, host: Host): void {
     )
     .addHelpText('after', examples('cluster up', 'cluster up --nodes 5 --wait', 'cluster up demo --nodes 1'))
     .action(async (name: string, flags: UpFlags, command: Command) => {
-      const [{ clusterUp }, { configFolder }, { localContexts, localControl }] = await Promise.all([
+      const [{ clusterUp }, { configFolder }, { localContexts, localControl }, views] = await Promise.all([
         import('../local/index.ts'),
         import('../contexts/contexts-file.ts'),
         import('./local-cluster.ts'),
+        import('../render/cluster-progress.ts'),
       ]);
       const globals = globalOptions(command);
-      const view = await viewFor(host, globals, name);
+      const view = await viewOf(host, globals, {
+        live: (block, colours) => views.liveCluster(block, name, colours),
+        plain: views.plainCluster,
+        json: views.jsonCluster,
+      });
       const up = await clusterUp({
         name,
         ...(flags.nodes !== undefined && { nodes: flags.nodes }),
@@ -58,14 +63,4 @@ export function registerClusterUp(cluster: Command, host: Host): void {
         return head + tableText(host.terminal.outColours, ['NODE', 'ADDRESS', 'STATE', 'CHANGE'], rows);
       });
     });
-}
-
-async function viewFor({ terminal }: Host, { output }: GlobalOptions, name: string): Promise<ClusterView> {
-  const { jsonCluster, liveCluster, plainCluster } = await import('../render/cluster-progress.ts');
-  const write = (text: string): void => {
-    terminal.err(text);
-  };
-  const block = await terminal.live();
-  if (block !== undefined) return liveCluster(block, name, terminal.errColours);
-  return output === 'json' ? jsonCluster(write) : plainCluster(write, terminal.errColours);
 }

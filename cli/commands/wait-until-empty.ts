@@ -3,12 +3,13 @@ import { FrotaError } from '../../proto/base/errors.ts';
 import type { Problem } from '../../proto/base/errors.ts';
 import type { NodeView, TaskView } from '../../proto/domain/views.ts';
 import { isOfSlot, jsonLeaving, leavingProblems, leavingText, liveLeaving, plainLeaving } from '../render/leaving.ts';
-import type { LeavingNode, LeavingView } from '../render/leaving.ts';
+import type { LeavingNode } from '../render/leaving.ts';
 import { UnsettledError } from '../render/unsettled-error.ts';
 import type { Control } from './control.ts';
 import type { Host } from './host.ts';
 import { lastLinesOf } from './last-lines.ts';
 import type { Waiting } from './wait.ts';
+import { viewOf } from './waiting-view.ts';
 
 /** A person sees no more; a controller answers both questions from memory. */
 const lookIntervalMs = 400;
@@ -25,7 +26,7 @@ export async function waitUntilEmpty(
   drained: readonly NodeView[],
   waiting: Waiting,
 ): Promise<readonly NodeView[]> {
-  const view = await viewFor(host, waiting);
+  const view = await viewOf(host, waiting, { live: liveLeaving, plain: plainLeaving, json: jsonLeaving });
   const ended = AbortSignal.timeout(waiting.timeoutMs);
   const signal = AbortSignal.any([host.signal, ended]);
   let latest: readonly LeavingNode[] = drained.map((node) => ({ node, ...nothing }));
@@ -130,12 +131,3 @@ async function failedReplacements(
 
 const hasFailed = ({ state, health }: TaskView): boolean =>
   state === 'failed' || state === 'rejected' || (state === 'shutdown' && health === 'unhealthy');
-
-async function viewFor({ terminal }: Host, { output }: Waiting): Promise<LeavingView> {
-  const write = (text: string): void => {
-    terminal.err(text);
-  };
-  const block = await terminal.live();
-  if (block !== undefined) return liveLeaving(block, terminal.errColours);
-  return output === 'json' ? jsonLeaving(write) : plainLeaving(write);
-}

@@ -11,6 +11,7 @@ import type { Control, StackProgress } from './control.ts';
 import type { GlobalOptions, Host } from './host.ts';
 import { lastLinesOf } from './last-lines.ts';
 import type { FailedTask } from './last-lines.ts';
+import { viewOf } from './waiting-view.ts';
 
 /** A stack and the test for what is waited for. */
 export interface Awaited {
@@ -48,7 +49,7 @@ export async function waitForStacks(
   awaited: readonly Awaited[],
   waiting: Waiting,
 ): Promise<void> {
-  const view = await viewFor(host, waiting);
+  const view = await viewOf(host, waiting, { live: liveProgress, plain: plainProgress, json: jsonProgress });
   const ended = new AbortController();
   const timer = setTimeout(() => {
     ended.abort();
@@ -85,15 +86,6 @@ class Ending extends FrotaError {
     super(code, message, { problems });
     this.failed = failed;
   }
-}
-
-async function viewFor({ terminal }: Host, { output }: Waiting): Promise<ProgressView> {
-  const write = (text: string): void => {
-    terminal.err(text);
-  };
-  const block = await terminal.live();
-  if (block !== undefined) return liveProgress(block, terminal.errColours);
-  return output === 'json' ? jsonProgress(write) : plainProgress(write);
 }
 
 async function waitForOne(

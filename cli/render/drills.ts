@@ -7,6 +7,7 @@ import type {
   LostTask,
   RecoveryPhases,
 } from '../../proto/domain/drill.ts';
+import { slotName } from '../../proto/domain/task.ts';
 import type { Colours } from './colours.ts';
 import { tableText } from './table.ts';
 import { ageText, countText, printable } from './text.ts';
@@ -35,7 +36,7 @@ const msText = (ms: number): string => (ms < 1_000 ? `${String(ms)} ms` : `${(ms
 
 /** `node-loss of n2`, `container-kill of hello/web.2 on n1`, `controller-kill`. */
 function whatText({ kind, node, task }: DrillPlan): string {
-  if (task !== undefined) return `${kind} of ${task.service}.${String(task.slot)} on ${task.node}`;
+  if (task !== undefined) return `${kind} of ${slotName(task.service, task.slot)} on ${task.node}`;
   return node === undefined ? kind : `${kind} of ${node.name}`;
 }
 
@@ -43,7 +44,7 @@ export function planText(plan: DrillPlan): string {
   const { probe, service, expected, forMs, overridden } = plan;
   const lines = [`${whatText(plan)} for ${msText(forMs)}`];
   if (expected.length > 0) {
-    const names = expected.map((task) => `${task.service}.${String(task.slot)}`);
+    const names = expected.map((task) => slotName(task.service, task.slot));
     lines.push(`takes away ${names.join(', ')}`);
   }
   if (probe === undefined) lines.push('asks nothing: the service publishes no TCP port');
@@ -160,7 +161,7 @@ const phases: readonly (keyof RecoveryPhases)[] = [
 function tasksTable(tasks: readonly LostTask[], colours: Colours): string {
   if (tasks.length === 0) return '';
   const rows = tasks.map(({ task, replacement, phasesMs }) => [
-    `${task.service}.${String(task.slot)}`,
+    slotName(task.service, task.slot),
     task.node,
     replacement === null || replacement.node === '' ? '-' : replacement.node,
     ...phases.map((phase) => (phasesMs[phase] === null ? '-' : String(phasesMs[phase]))),

@@ -111,10 +111,12 @@ function progressLines(stack: string, progress: StackProgress): Map<string, stri
 }
 
 function taskLine(task: TaskView, failed: readonly FailedAttempt[]): string {
-  const node = task.node === null ? '' : ` on ${task.node}`;
-  const reason = [task.reason, before(task, failed)].filter((text) => text !== null).join('; ');
-  return printable(`${taskStateText(task)}${node}${reason === '' ? '' : `: ${reason}`}`);
+  const why = whyText(task, failed);
+  return printable(`${taskStateText(task)}${onNode(task)}${why === '' ? '' : `: ${why}`}`);
 }
+
+const whyText = (task: TaskView, failed: readonly FailedAttempt[]): string =>
+  [task.reason, before(task, failed)].filter((text) => text !== null).join('; ');
 
 /** What became of the attempt before, where that failed and the reason does not tell it already. */
 function before(task: TaskView, failed: readonly FailedAttempt[]): string | null {
@@ -124,7 +126,7 @@ function before(task: TaskView, failed: readonly FailedAttempt[]): string | null
   return `attempt ${String(task.restarts + 1)}, the one before${onNode(last)}: ${last.reason}`;
 }
 
-const onNode = ({ node }: FailedAttempt): string => (node === null ? '' : ` on ${node}`);
+const onNode = ({ node }: Pick<TaskView, 'node'>): string => (node === null ? '' : ` on ${node}`);
 
 export function progressTree(stack: string, progress: StackProgress, colours: Colours): string {
   const title = progress.declared ? `version ${String(progress.version)}` : 'being removed';
@@ -174,10 +176,9 @@ function serviceRow(name: string, progress: StackProgress, colours: Colours): st
 }
 
 function taskRow(task: TaskView, failed: readonly FailedAttempt[], colours: Colours): string {
-  const node = task.node === null ? '' : ` on ${task.node}`;
-  const why = [task.reason, before(task, failed)].filter((text) => text !== null).join('; ');
+  const why = whyText(task, failed);
   const reason = why === '' ? '' : `  ${colours.dim(printable(why))}`;
-  return `${task.service}.${String(task.slot)} ${paintState(taskStateText(task), colours)}${printable(node)}${reason}`;
+  return `${task.service}.${String(task.slot)} ${paintState(taskStateText(task), colours)}${printable(onNode(task))}${reason}`;
 }
 
 /** Why a stack is not what was declared: one entry for each update that has not completed and each unsettled task, for the error that ends a wait. */

@@ -8,7 +8,7 @@ import type {
   RunDrillRequest,
   StopDrillReply,
 } from '../../proto/codec/drills.ts';
-import { maxDrillMs, maxProbesPerSecond, minDrillMs } from '../../proto/domain/drill.ts';
+import { maxDrillMs, maxProbesPerSecond, minDrillMs, noSuchDrill } from '../../proto/domain/drill.ts';
 import type { Drill } from '../../proto/domain/drill.ts';
 import type { NodeLiveness } from '../../proto/domain/node.ts';
 import { preflight } from '../drills/preflight.ts';
@@ -67,7 +67,7 @@ export async function listDrills({ drills }: DrillPorts, { id }: ListDrillsReque
   const all = (await drills.list()).map(withoutKey);
   if (id === undefined) return { drills: all };
   const found = all.filter((drill) => drill.id === id);
-  if (found.length === 0) throw new FrotaError('not-found', `there is no drill "${id}"; see "frota drill ls"`);
+  if (found.length === 0) throw noSuchDrill(id);
   return { drills: found };
 }
 

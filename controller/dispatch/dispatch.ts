@@ -40,8 +40,8 @@ export interface DispatchPorts {
   readonly rememberStatus: (status: TaskStatus) => void;
   readonly storeFacts: (facts: NodeFacts) => Promise<void>;
   readonly welcome: (nodeId: string) => Omit<Welcome, 'kind' | 'nodeId' | 'nodeName' | 'subnet'>;
-  /** A node has said what is in force there. */
-  readonly onApplied?: () => void;
+  /** A node has said what of these units is in force there. */
+  readonly onApplied?: (unitKeys: ReadonlySet<string>) => void;
   /** How often this node is to be heard, and whom it may probe. */
   readonly livenessPlan: (nodeId: string) => LivenessPlan;
   /** The node answered a ping. */
@@ -102,8 +102,9 @@ export function createDispatch(ports: DispatchPorts): Dispatch {
     // Ends with the stream, never throws, and nothing waits for it: a session that was replaced must be able to end first.
     void takeIn(ports, nodeId, messages, mailbox, (applied) => {
       noteApplied(live, applied);
-      ports.onApplied?.();
-      const waiting = units.drains.waitingFor(new Set(applied.map(({ key }) => key)));
+      const keys = new Set(applied.map(({ key }) => key));
+      ports.onApplied?.(keys);
+      const waiting = units.drains.waitingFor(keys);
       for (const waitingId of waiting) sessions.get(waitingId)?.wake();
     });
     try {

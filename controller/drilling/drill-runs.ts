@@ -1,8 +1,9 @@
 /** All drills of this controller: at most one at a time, each written down before each of its steps, so that the next controller knows. */
 import { describeError, FrotaError } from '../../proto/base/errors.ts';
+import { noSuchDrill } from '../../proto/domain/drill.ts';
 import type { Drill, DrillPlan } from '../../proto/domain/drill.ts';
 import { carryOut, carryOn, DrillClock } from './drill-run.ts';
-import { LiveDrill, noSuchDrill } from './live-drill.ts';
+import { LiveDrill } from './live-drill.ts';
 import type { DrillingPorts, Drills } from './ports.ts';
 
 /** A controller that is told to stop still undoes what it has done. */

@@ -1,5 +1,4 @@
 /** One drill while it runs: its record, who follows it, and why it is to stop. */
-import { FrotaError } from '../../proto/base/errors.ts';
 import type { Drill } from '../../proto/domain/drill.ts';
 
 export class LiveDrill {
@@ -69,6 +68,3 @@ export class LiveDrill {
     }
   }
 }
-
-export const noSuchDrill = (id: string): FrotaError =>
-  new FrotaError('not-found', `there is no drill "${id}"; see "frota drill ls"`);

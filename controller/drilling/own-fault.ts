@@ -5,6 +5,7 @@ import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { FrotaError } from '../../proto/base/errors.ts';
+import { undoOrderSuffix } from '../../proto/domain/drill-orders.ts';
 import type { UndoOrder } from '../../proto/domain/drill.ts';
 import type { OwnFault } from './ports.ts';
 
@@ -33,7 +34,7 @@ export function createOwnFault({ folder, program }: OwnFaultOptions): OwnFault {
       // One drill at a time: what is here is an earlier one's, and over.
       await rm(folder, { recursive: true, force: true });
       await mkdir(folder, { recursive: true, mode: 0o700 });
-      const file = join(folder, `${drillId}.order.json`);
+      const file = join(folder, drillId + undoOrderSuffix);
       await writeFile(file, JSON.stringify(order), { mode: 0o600 });
       return startUndoer([...program, file]);
     },

@@ -10,6 +10,7 @@ import type {
 } from '../../proto/domain/drill.ts';
 import type { NodeLiveness } from '../../proto/domain/node.ts';
 import { isMet } from '../../proto/domain/slo.ts';
+import { slotId, slotName } from '../../proto/domain/task.ts';
 import type { Objective } from '../../proto/domain/slo.ts';
 import type { Snapshot } from '../plan/snapshot.ts';
 import { serviceViews } from '../plan/views.ts';
@@ -125,7 +126,7 @@ function lostTasks(evidence: Evidence): readonly LostTask[] {
 
 /** A slot of a global service whose node is away is not wanted: its task was not lost, it left with its node. */
 const isStillLost = ({ lostSlots }: Evidence, { task }: Followed): boolean =>
-  lostSlots.includes(`${task.service}.${String(task.slot)}`);
+  lostSlots.includes(slotName(task.service, task.slot));
 
 /** On the witness's clock these count from when it began to ask. */
 function answersOf(
@@ -168,7 +169,7 @@ export function lostSlots(snapshot: Snapshot, liveness: ReadonlyMap<string, Node
       .map(({ value }) => value)
       .filter((task) => task.stack === stack && task.service === name && task.desired === 'running')
       .filter((task) => snapshot.statuses.get(task.id)?.state !== 'running')
-      .map((task) => `${id}.${String(task.slot)}`);
+      .map(slotId);
     // Of a slot without any task only the number is known.
     const unnamed = Math.max(0, missing - wanted.length);
     const all = [...wanted.sort(), ...Array.from({ length: unnamed }, () => `${id}.?`)];

@@ -1,8 +1,7 @@
 /** What becomes of the tasks that ran when the fault came: followed from snapshot to snapshot, each moment noted once. */
 import type { TaskRef } from '../../proto/domain/drill.ts';
 import type { NodeLiveness } from '../../proto/domain/node.ts';
-import { serviceId } from '../../proto/domain/service.ts';
-import { isEnded, taskState, taskStateRank } from '../../proto/domain/task.ts';
+import { isEnded, slotId, slotName, taskState, taskStateRank } from '../../proto/domain/task.ts';
 import type { Task } from '../../proto/domain/task.ts';
 import type { Snapshot } from '../plan/snapshot.ts';
 import { runningTasks, taskRef } from './preflight.ts';
@@ -85,7 +84,7 @@ function followTask(each: Followed, look: Look): Followed {
     record.desired !== 'running' ||
     isEnded(taskState(record, snapshot.statuses.get(record.id)));
   if (!isLost) return each;
-  const successor = latest.get(slotKey(each.task.service, each.task.slot));
+  const successor = latest.get(slotName(each.task.service, each.task.slot));
   const replacing = successor !== undefined && successor.id !== each.task.id && successor.desired === 'running';
   const isOnHurtNode = record?.nodeId !== undefined && record.nodeId === look.timeline.nodeId;
   const known = isOnHurtNode && look.confirmed !== undefined;
@@ -121,13 +120,11 @@ function replacementMoments(before: Moments, successor: Task, { snapshot, atMs }
 const definedMoment = (name: keyof Moments, value: number | undefined): Moments =>
   value === undefined ? {} : { [name]: value };
 
-const slotKey = (service: string, slot: number): string => `${service}.${String(slot)}`;
-
 /** The task that was made last. */
 function latestBySlot(snapshot: Snapshot): ReadonlyMap<string, Task> {
   const latest = new Map<string, Task>();
   for (const { value: task } of snapshot.tasks.values()) {
-    const key = slotKey(serviceId(task.stack, task.service), task.slot);
+    const key = slotId(task);
     const known = latest.get(key);
     if (known === undefined || task.attempt > known.attempt) latest.set(key, task);
   }

@@ -3,7 +3,7 @@ import type { Node, NodeLiveness } from '../../proto/domain/node.ts';
 import { maxEventTextLength } from '../../proto/domain/event.ts';
 import type { NewEvent } from '../../proto/domain/event.ts';
 import type { Service, Stack } from '../../proto/domain/service.ts';
-import { isEnded, slotName, taskStateRank } from '../../proto/domain/task.ts';
+import { isEnded, slotId, taskStateRank } from '../../proto/domain/task.ts';
 import type { Task, TaskStatus } from '../../proto/domain/task.ts';
 
 /** A record as it is now, or that it is gone. */
@@ -98,12 +98,12 @@ class RecordObserver implements Observer {
     const before = this.#tasks.get(id);
     if (task === undefined) {
       this.#tasks.delete(id);
-      if (before !== undefined && this.#latest.get(slotKey(before)) === id) this.#latest.delete(slotKey(before));
+      if (before !== undefined && this.#latest.get(slotId(before)) === id) this.#latest.delete(slotId(before));
       return [];
     }
-    const predecessor = this.#tasks.get(this.#latest.get(slotKey(task)) ?? '');
+    const predecessor = this.#tasks.get(this.#latest.get(slotId(task)) ?? '');
     this.#tasks.set(id, task);
-    if (before === undefined) this.#latest.set(slotKey(task), id);
+    if (before === undefined) this.#latest.set(slotId(task), id);
     const events: Draft[] = [];
     if (task.nodeId !== undefined && before?.nodeId === undefined && task.desired === 'running') {
       const message = `placed on ${this.#nodeName(task.nodeId) ?? ''}`;
@@ -206,8 +206,6 @@ class RecordObserver implements Observer {
     return status !== undefined && isEnded(status.state);
   }
 }
-
-const slotKey = (task: Task): string => `${task.stack}/${slotName(task.service, task.slot)}`;
 
 const because = (cause: string | undefined): { readonly cause?: string } => (cause === undefined ? {} : { cause });
 

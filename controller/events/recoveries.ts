@@ -2,9 +2,10 @@
  * How fast what was lost came back, phase by phase: from the last sign of life of a node, or the end of a task, to the moment at
  * which every port and name leads to the task that replaced it. In memory only: what is under way when a controller stops is not told.
  */
+import { serviceUnitKey } from '../../proto/domain/assignment.ts';
 import type { RecoveryMoments, NewEvent } from '../../proto/domain/event.ts';
 import type { NodeLiveness } from '../../proto/domain/node.ts';
-import { slotName, taskStateRank } from '../../proto/domain/task.ts';
+import { slotId, taskStateRank } from '../../proto/domain/task.ts';
 import type { Task, TaskStatus } from '../../proto/domain/task.ts';
 import type { Change, Snapshot } from '../plan/snapshot.ts';
 
@@ -23,8 +24,8 @@ export interface Recoveries {
   committed(changes: readonly Change[], times: { readonly plannedAtMs: number; readonly committedAtMs: number }): void;
   /** What an agent said of a task. */
   reported(status: TaskStatus): void;
-  /** A node said what is in force, or something changed: whoever runs may be led to everywhere now. */
-  look(): void;
+  /** Whoever runs may be led to everywhere now: a node said what is in force of these units; without them, of any service. */
+  look(unitKeys?: ReadonlySet<string>): void;
 }
 
 /** Wall times. */
@@ -66,12 +67,16 @@ class RecoveryRecorder implements Recoveries {
 
   committed(changes: readonly Change[], times: { readonly plannedAtMs: number; readonly committedAtMs: number }): void {
     const tasks = changes.flatMap((change) => (change.kind === 'put-task' ? [change.task] : []));
-    for (const task of tasks) if (task.orphaned === true) this.#lost(this.#nodeLoss(task, times.plannedAtMs));
+    const recovering = this.#recovering();
+    for (const task of tasks) {
+      if (task.orphaned === true && !this.#isKnown(task, recovering))
+        this.#lost(this.#nodeLoss(task, times.plannedAtMs));
+    }
     for (const task of tasks) {
       if (task.orphaned === true || task.desired !== 'running' || task.nodeId === undefined) continue;
-      const loss = this.#losses.get(slotKey(task));
+      const loss = this.#losses.get(slotId(task));
       if (loss === undefined || loss.task.id === task.id) continue;
-      this.#losses.delete(slotKey(task));
+      this.#losses.delete(slotId(task));
       // Another version is no replacement, though it takes the slot of what had ended.
       if (loss.task.templateHash !== task.templateHash) continue;
       this.#open.set(task.id, { loss, task, ...times });
@@ -96,23 +101,28 @@ class RecoveryRecorder implements Recoveries {
     if (rank >= taskStateRank('accepted')) recovery.receivedAtMs ??= nowMs;
     if (rank >= taskStateRank('ready')) recovery.createdAtMs ??= nowMs;
     if (state === 'running') recovery.runningAtMs ??= nowMs;
-    this.look();
+    this.#lookAt(recovery);
   }
 
-  look(): void {
-    for (const [id, recovery] of this.#open) {
-      if (recovery.runningAtMs === undefined) continue;
-      const task = this.#ports.snapshot().tasks.get(id)?.value;
-      if (task === undefined || task.desired !== 'running') this.#open.delete(id);
-      else if (this.#ports.leadsEverywhere(task)) {
-        this.#open.delete(id);
-        this.#ports.tell([this.#event(recovery)]);
-      }
+  look(unitKeys?: ReadonlySet<string>): void {
+    for (const recovery of this.#open.values()) {
+      const { stack, service } = recovery.task;
+      if (unitKeys === undefined || unitKeys.has(serviceUnitKey(stack, service))) this.#lookAt(recovery);
     }
   }
 
-  #nodeLoss(task: Task, plannedAtMs: number): Loss | undefined {
-    if (this.#isKnown(task)) return undefined;
+  #lookAt(recovery: Recovery): void {
+    if (recovery.runningAtMs === undefined) return;
+    const { id } = recovery.task;
+    const task = this.#ports.snapshot().tasks.get(id)?.value;
+    if (task === undefined || task.desired !== 'running') this.#open.delete(id);
+    else if (this.#ports.leadsEverywhere(task)) {
+      this.#open.delete(id);
+      this.#ports.tell([this.#event(recovery)]);
+    }
+  }
+
+  #nodeLoss(task: Task, plannedAtMs: number): Loss {
     const { nodeId = '' } = task;
     const node = this.#ports.liveness().get(nodeId);
     const confirmedAtMs = node?.state === 'down' ? node.sinceMs : plannedAtMs;
@@ -129,23 +139,24 @@ class RecoveryRecorder implements Recoveries {
 
   #taskLoss(status: TaskStatus, nowMs: number): void {
     const task = this.#ports.snapshot().tasks.get(status.taskId)?.value;
-    if (task?.desired !== 'running' || this.#isKnown(task)) return;
+    if (task?.desired !== 'running' || this.#isKnown(task, this.#recovering())) return;
     // An agent that was away tells an old end: what counts for people is when it ended.
     const atMs = Math.min(nowMs, status.finishedAtMs ?? nowMs);
     this.#lost({ task, reason: status.reason ?? `the task before it is ${status.state}`, atMs, confirmedAtMs: nowMs });
   }
 
   /** Reports come again after a reconnection, and an orphaned task is written once more when it is reaped. */
-  #isKnown(task: Task): boolean {
-    const recoveries = [...this.#open.values()];
-    return (
-      this.#losses.get(slotKey(task))?.task.id === task.id || recoveries.some(({ loss }) => loss.task.id === task.id)
-    );
+  #isKnown(task: Task, recovering: ReadonlySet<string>): boolean {
+    return this.#losses.get(slotId(task))?.task.id === task.id || recovering.has(task.id);
   }
 
-  #lost(loss: Loss | undefined): void {
-    if (loss === undefined) return;
-    const key = slotKey(loss.task);
+  /** Ids of lost tasks that are being replaced. */
+  #recovering(): ReadonlySet<string> {
+    return new Set([...this.#open.values()].map(({ loss }) => loss.task.id));
+  }
+
+  #lost(loss: Loss): void {
+    const key = slotId(loss.task);
     this.#losses.delete(key);
     this.#losses.set(key, loss);
     const [oldest] = this.#losses.keys();
@@ -188,5 +199,3 @@ const momentsText = ({ inForce: _said, ...moments }: RecoveryMoments): string =>
   Object.entries(moments)
     .map(([name, ms]) => `${name} ${String(ms)}`)
     .join(', ');
-
-const slotKey = (task: Task): string => `${task.stack}/${slotName(task.service, task.slot)}`;

@@ -38,5 +38,8 @@ export type DrillAnswer =
   | { readonly kind: 'tally'; readonly tally: ProbeTally };
 
 /** First bytes of what is sent to the undoing process, before the key in hex, and of what it answers once it has undone. */
+/** The file that an order to undo is written to; the process that undoes it writes beside it, by this end of its name. */
+export const undoOrderSuffix = '.order.json';
+
 export const stopWord = 'frota-drill-stop ';
 export const undoneWord = 'frota-drill-undone ';

@@ -2,6 +2,7 @@
  * Drills: a fault on purpose, with what is expected of the cluster, an undo that outlives whatever the fault hits, and a
  * report. `Drill` is stored and shown; its field names are part of the public interface.
  */
+import { FrotaError } from '../base/errors.ts';
 import type { Objective } from './slo.ts';
 
 export const drillKinds = [
@@ -264,3 +265,6 @@ export interface UndoOutcome {
   readonly atMs: number;
   readonly problems: readonly string[];
 }
+
+export const noSuchDrill = (id: string): FrotaError =>
+  new FrotaError('not-found', `there is no drill "${id}"; see "frota drill ls"`);

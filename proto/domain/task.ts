@@ -95,3 +95,7 @@ export function taskState(task: Task, status: TaskStatus | undefined): TaskState
 
 /** `web.2`, the name people know a slot by. */
 export const slotName = (service: string, slot: number): string => `${service}.${String(slot)}`;
+
+/** `shop/web.2`: a slot among those of all stacks. */
+export const slotId = ({ stack, service, slot }: Pick<Task, 'stack' | 'service' | 'slot'>): string =>
+  `${stack}/${slotName(service, slot)}`;

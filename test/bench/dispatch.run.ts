@@ -4,13 +4,12 @@ import { expect, it } from 'vitest';
 import { createDispatch } from '../../controller/dispatch/dispatch.ts';
 import { plan } from '../../controller/plan/plan.ts';
 import type { Snapshot } from '../../controller/plan/snapshot.ts';
-import { monoMs, wallMs } from '../../proto/base/clock.ts';
-import { silentLogger } from '../../proto/base/log.ts';
 import { reviseUnit, unitChange } from '../../proto/codec/assignment.ts';
 import { controllerMessage } from '../../proto/codec/dispatch.ts';
 import type { AgentMessage, ControllerMessage } from '../../proto/codec/dispatch.ts';
 import type { RevisedUnit } from '../../proto/domain/assignment.ts';
 import { commitChanges } from '../builders/commit.ts';
+import { aDispatch } from '../builders/dispatch.ts';
 import { aFacts, aPlanInput, startMs } from '../builders/domain.ts';
 import { aFleet, allRunning, fleetLiveness } from '../builders/fleet.ts';
 import { createOutbox } from '../fakes/outbox.ts';
@@ -43,31 +42,17 @@ it('one endpoint of one service changes', async () => {
   const tally = { revised: 0, messages: 0, largest: 0, synced: 0 };
   let last: ControllerMessage | undefined;
   const abort = new AbortController();
-  const dispatch = createDispatch({
-    snapshot: () => snapshot,
-    spareImages: () => new Map(),
-    revise: (unit) => {
-      const next = reviseUnit(unit, sha256);
-      tally.revised += 1;
-      tally.largest = Math.max(tally.largest, encodedBytes({ revision: next.revision, unit }));
-      return next;
-    },
-    storeStatuses: () => Promise.resolve(),
-    rememberStatus: () => undefined,
-    storeFacts: () => Promise.resolve(),
-    livenessPlan: () => ({ kind: 'liveness', heartbeatIntervalMs: 200, peers: [] }),
-    pong: () => undefined,
-    welcome: () => ({
-      epoch: 1,
-      livenessKey: new Uint8Array(32),
-      livenessPort: 7402,
-      heartbeatIntervalMs: 200,
-      insecureRegistries: [],
+  const dispatch = createDispatch(
+    aDispatch({
+      snapshot: () => snapshot,
+      revise: (unit) => {
+        const next = reviseUnit(unit, sha256);
+        tally.revised += 1;
+        tally.largest = Math.max(tally.largest, encodedBytes({ revision: next.revision, unit }));
+        return next;
+      },
     }),
-    liveness: () => new Map(),
-    clock: { now: () => ({ monoMs: monoMs(performance.now()), wallMs: wallMs(startMs) }) },
-    logger: silentLogger,
-  });
+  );
   async function session(nodeId: string): Promise<void> {
     const incoming = createOutbox<AgentMessage>(10, abort.signal);
     incoming.push({ kind: 'hello', facts: aFacts(nodeId), bootId: new Uint8Array(16), held: [] });

@@ -16,7 +16,7 @@ import {
   stopTestCluster,
 } from '../cluster/cluster.ts';
 import type { TestCluster } from '../cluster/cluster.ts';
-import { pushBusybox, serveCommand } from '../cluster/images.ts';
+import { pushBusybox, webCompose } from '../cluster/images.ts';
 import { startLoad } from '../cluster/load.ts';
 import type { LoadReport } from '../cluster/load.ts';
 import { report } from './samples.ts';
@@ -35,10 +35,7 @@ let cluster: TestCluster;
 beforeAll(async () => {
   cluster = await startTestCluster('bench', nodes.length);
   const image = await pushBusybox(cluster.registry);
-  const applied = await cluster.apply(
-    `name: app\nservices: {web: {image: "${image}", command: ["sh", "-c", ${JSON.stringify(serveCommand(8080))}], ports: ["8080:8080"], stop_grace_period: 1s, deploy: {replicas: ${String(replicas)}}}}\n`,
-    '--wait',
-  );
+  const applied = await cluster.apply(webCompose(image, replicas, 'stop_grace_period: 1s'), '--wait');
   expect(applied.code, applied.stderr).toBe(0);
 }, 120_000);
 

@@ -8,7 +8,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { DrillReport, DrillState } from '../../proto/domain/drill.ts';
 import { command, eventually, pidOfPart, pidsInCgroup, startTestCluster, stopTestCluster } from './cluster.ts';
 import type { TestCluster } from './cluster.ts';
-import { pushBusybox, serveCommand } from './images.ts';
+import { pushBusybox, webCompose } from './images.ts';
 
 type Shown = DrillReport & {
   readonly id: string;
@@ -27,21 +27,7 @@ let cluster: TestCluster;
 beforeAll(async () => {
   cluster = await startTestCluster('drill', 4);
   const image = await pushBusybox(cluster.registry);
-  const applied = await cluster.apply(
-    `
-name: app
-services:
-  web:
-    image: ${image}
-    command: ["sh", "-c", ${JSON.stringify(serveCommand(8080))}]
-    ports: ["8080:8080"]
-    stop_grace_period: 1s
-    deploy: {replicas: 6}
-`,
-    '--wait',
-    '--timeout',
-    '60s',
-  );
+  const applied = await cluster.apply(webCompose(image, 6, 'stop_grace_period: 1s'), '--wait', '--timeout', '60s');
   expect(applied.code, applied.stderr).toBe(0);
 });
 afterAll(() => stopTestCluster(cluster));

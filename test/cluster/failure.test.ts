@@ -14,28 +14,14 @@ import {
   stopTestCluster,
 } from './cluster.ts';
 import type { TestCluster } from './cluster.ts';
-import { pushBusybox, serveCommand } from './images.ts';
+import { pushBusybox, webCompose } from './images.ts';
 
 let cluster: TestCluster;
 
 beforeAll(async () => {
   cluster = await startTestCluster('failure');
   const image = await pushBusybox(cluster.registry);
-  const applied = await cluster.apply(
-    `
-name: app
-services:
-  web:
-    image: ${image}
-    command: ["sh", "-c", ${JSON.stringify(serveCommand(8080))}]
-    ports: ["8080:8080"]
-    stop_grace_period: 1s
-    deploy: {replicas: 4}
-`,
-    '--wait',
-    '--timeout',
-    '60s',
-  );
+  const applied = await cluster.apply(webCompose(image, 4, 'stop_grace_period: 1s'), '--wait', '--timeout', '60s');
   expect(applied.code, applied.stderr).toBe(0);
 });
 afterAll(() => stopTestCluster(cluster));

@@ -4,7 +4,7 @@ import { eventually, must, startTestCluster, stopTestCluster } from './cluster.t
 import type { TestCluster } from './cluster.ts';
 import { underLoad, watchAlarms, withFreezes, withLoss } from './false-alarms.ts';
 import type { Alarms } from './false-alarms.ts';
-import { pushBusybox, serveCommand } from './images.ts';
+import { pushBusybox, webCompose } from './images.ts';
 
 const nodeNames = ['n1', 'n2', 'n3'];
 /** Of each trouble; ten minutes each are a matter for a night. */
@@ -14,20 +14,7 @@ let cluster: TestCluster;
 beforeAll(async () => {
   cluster = await startTestCluster('alarms');
   const image = await pushBusybox(cluster.registry);
-  const applied = await cluster.apply(
-    `
-name: app
-services:
-  web:
-    image: ${image}
-    command: ["sh", "-c", ${JSON.stringify(serveCommand(8080))}]
-    ports: ["8080:8080"]
-    deploy: {replicas: 3}
-`,
-    '--wait',
-    '--timeout',
-    '60s',
-  );
+  const applied = await cluster.apply(webCompose(image, 3), '--wait', '--timeout', '60s');
   expect(applied.code, applied.stderr).toBe(0);
   await eventually(async () => (await watchAlarms(cluster, nodeNames, 0)).fewestEndpoints === 3);
 });

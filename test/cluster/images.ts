@@ -29,6 +29,18 @@ export async function pushBusybox(
   }
 }
 
+/** A Compose file: `app/web`, the server below, on port 8080 of every node. `more` is a line of the service's own. */
+export const webCompose = (image: string, replicas: number, more = ''): string => `
+name: app
+services:
+  web:
+    image: ${image}
+    command: ["sh", "-c", ${JSON.stringify(serveCommand(8080))}]
+    ports: ["8080:8080"]
+    ${more}
+    deploy: {replicas: ${String(replicas)}}
+`;
+
 /** A shell command for `sh -c`: an HTTP server on `port`; `/` says the container's host name, `/cgi-bin/peer` what `peer` says. */
 export function serveCommand(port: number, peer?: string): string {
   const lines = [

@@ -47,6 +47,19 @@ interface JsonLine {
   readonly message: string;
 }
 
+/** Each slot counts its lines: each number once, in order. */
+function expectNoLineMissing(output: string): void {
+  const lines = output
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line) as JsonLine);
+  for (const slot of [1, 2, 3]) {
+    const numbers = lines.filter((line) => line.slot === slot).map(({ message }) => Number(message.split(' ')[1]));
+    expect(numbers.length).toBeGreaterThan(60);
+    expect(numbers).toEqual(numbers.map((_, index) => (numbers[0] ?? 0) + index));
+  }
+}
+
 /** A frota that runs on beside the test. */
 function start(args: readonly string[], input?: string) {
   const child = spawn(program, args, {
@@ -106,15 +119,7 @@ describe('logs', () => {
     }, 60_000);
     child.kill('SIGINT');
     expect(await exited, seen.err).toBe(0);
-    const lines = seen.out
-      .trimEnd()
-      .split('\n')
-      .map((line) => JSON.parse(line) as JsonLine);
-    for (const slot of [1, 2, 3]) {
-      const numbers = lines.filter((line) => line.slot === slot).map(({ message }) => Number(message.split(' ')[1]));
-      expect(numbers.length).toBeGreaterThan(60);
-      expect(numbers).toEqual(numbers.map((_, index) => (numbers[0] ?? 0) + index));
-    }
+    expectNoLineMissing(seen.out);
   });
 });
 
@@ -134,15 +139,7 @@ describe('a controller that is killed', () => {
     expect(await events.exited, events.seen.err).toBe(0);
     expect(logs.seen.err).toContain('note: the controller does not answer; trying again for 60 s');
     expect(events.seen.err).toContain('note: the controller does not answer; trying again for 60 s');
-    const lines = logs.seen.out
-      .trimEnd()
-      .split('\n')
-      .map((line) => JSON.parse(line) as JsonLine);
-    for (const slot of [1, 2, 3]) {
-      const numbers = lines.filter((line) => line.slot === slot).map(({ message }) => Number(message.split(' ')[1]));
-      expect(numbers.length).toBeGreaterThan(60);
-      expect(numbers).toEqual(numbers.map((_, index) => (numbers[0] ?? 0) + index));
-    }
+    expectNoLineMissing(logs.seen.out);
     const sequences = events.seen.out
       .trimEnd()
       .split('\n')

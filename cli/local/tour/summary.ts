@@ -3,7 +3,7 @@ import type { NodeView, ServiceView } from '../../../proto/domain/views.ts';
 import type { UpResult } from '../ports.ts';
 
 export interface Summary {
-  readonly up: UpResult;
+  readonly up: Pick<UpResult, 'name' | 'controller' | 'registry' | 'stateFolder'>;
   readonly nodes: readonly NodeView[];
   readonly services: readonly ServiceView[];
   /** How `bin/frota` is called from here. */

@@ -4,10 +4,11 @@ import { dirname, join, relative } from 'node:path';
 import type { NodeView, ServiceView } from '../../../proto/domain/views.ts';
 import { FrotaError } from '../../../proto/base/errors.ts';
 import { findInstallation, type Installation } from '../installation.ts';
-import { placeOf } from '../place.ts';
-import type { UpResult } from '../ports.ts';
+import { addressesIn, controlPort, placeOf } from '../place.ts';
+import { readRecord } from '../record.ts';
 import { ensureImages } from './images.ts';
 import { summaryText } from './summary.ts';
+import type { Summary } from './summary.ts';
 
 const clusterName = 'local';
 const stackName = 'hello';
@@ -27,11 +28,11 @@ export async function runTour(): Promise<void> {
   const frota = (args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<string> =>
     runFrota(installation, args, { ...process.env, FROTA_CONTEXT: clusterName, ...env });
 
-  // What waits tells people of it, so the result is asked for in a second call, which has nothing left to do.
+  // What waits tells people of it: where everything is stands in the cluster's record.
   await frota(['cluster', 'up', clusterName, '--wait']);
-  const up = JSON.parse(await frota(['cluster', 'up', clusterName, '-o', 'json'])) as UpResult;
+  const up = await standing();
   const example = join(installation.root, 'examples/hello');
-  const stampFile = join(placeOf(clusterName, process.env).stateFolder, 'tour-images.json');
+  const stampFile = join(up.stateFolder, 'tour-images.json');
   const madeAnew = await ensureImages({ registry: up.registry, example, stampFile, say });
   const declared = (JSON.parse(await frota(['ls', '-o', 'json'])) as readonly ServiceView[])
     .filter(({ stack }) => stack === stackName)
@@ -52,6 +53,15 @@ export async function runTour(): Promise<void> {
   const program = relative(process.cwd(), installation.program) + (isCurrent ? '' : ` --context ${clusterName}`);
   const page = await readPage(`http://${nodes[0]?.address ?? ''}:8080/`);
   process.stdout.write(summaryText({ up, nodes, services, program, page }));
+}
+
+/** Of the cluster that is up. */
+async function standing(): Promise<Summary['up']> {
+  const place = placeOf(clusterName, process.env);
+  const record = await readRecord(place);
+  if (record === undefined) throw new FrotaError('unavailable', `cluster ${clusterName} was removed meanwhile`);
+  const { controller, registry } = addressesIn(record.subnet);
+  return { name: clusterName, controller: `${controller}:${controlPort}`, registry, stateFolder: place.stateFolder };
 }
 
 /** Empty when nothing answers: the summary then leaves it out. */

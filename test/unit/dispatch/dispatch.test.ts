@@ -1,17 +1,12 @@
-import { createHash } from 'node:crypto';
 import { describe, expect, it, vi } from 'vitest';
 import { createDispatch } from '../../../controller/dispatch/dispatch.ts';
-import type { DispatchPorts } from '../../../controller/dispatch/dispatch.ts';
 import type { Snapshot } from '../../../controller/plan/snapshot.ts';
-import { monoMs, wallMs } from '../../../proto/base/clock.ts';
-import { silentLogger } from '../../../proto/base/log.ts';
-import { reviseUnit } from '../../../proto/codec/assignment.ts';
 import type { AgentMessage, ControllerMessage } from '../../../proto/codec/dispatch.ts';
 import { createOutbox } from '../../fakes/outbox.ts';
 import type { ResolvedImage } from '../../../proto/domain/service.ts';
+import { aDispatch } from '../../builders/dispatch.ts';
 import { aFacts, aNode, aSnapshot, aTask } from '../../builders/domain.ts';
 
-const sha256Hex = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
 const hello = (held: { key: string; revision: string }[] = []): AgentMessage => ({
   kind: 'hello',
   facts: aFacts('id-n1'),
@@ -23,26 +18,11 @@ function world(first: Snapshot) {
   let spareImages: ReadonlyMap<string, readonly ResolvedImage[]> = new Map();
   let snapshot = first;
   const stored: string[] = [];
-  const ports: DispatchPorts = {
+  const ports = aDispatch({
     snapshot: () => snapshot,
     spareImages: () => spareImages,
-    revise: (unit) => reviseUnit(unit, sha256Hex),
     storeStatuses: (statuses) => Promise.resolve(void stored.push(...statuses.map((status) => status.taskId))),
-    rememberStatus: () => undefined,
-    storeFacts: () => Promise.resolve(),
-    livenessPlan: () => ({ kind: 'liveness', heartbeatIntervalMs: 200, peers: [] }),
-    pong: () => undefined,
-    welcome: () => ({
-      epoch: 1,
-      livenessKey: new Uint8Array(32),
-      livenessPort: 7402,
-      heartbeatIntervalMs: 200,
-      insecureRegistries: [],
-    }),
-    liveness: () => new Map(),
-    clock: { now: () => ({ monoMs: monoMs(performance.now()), wallMs: wallMs(1_000) }) },
-    logger: silentLogger,
-  };
+  });
   const dispatch = createDispatch(ports);
   return {
     stored,

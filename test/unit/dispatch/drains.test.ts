@@ -5,7 +5,7 @@ import { createDispatch } from '../../../controller/dispatch/dispatch.ts';
 import { drainConfirmWithinMs, Drains, EndpointHistory } from '../../../controller/dispatch/drains.ts';
 import { unitsOf } from '../../../controller/dispatch/units.ts';
 import type { Snapshot } from '../../../controller/plan/snapshot.ts';
-import { monoMs, wallMs } from '../../../proto/base/clock.ts';
+import { monoMs } from '../../../proto/base/clock.ts';
 import { silentLogger } from '../../../proto/base/log.ts';
 import { reviseUnit } from '../../../proto/codec/assignment.ts';
 import type { AgentMessage, ControllerMessage } from '../../../proto/codec/dispatch.ts';
@@ -14,6 +14,7 @@ import type { AssignedTask, TasksUnit } from '../../../proto/domain/assignment.t
 import type { NodeState } from '../../../proto/domain/node.ts';
 import type { Task } from '../../../proto/domain/task.ts';
 import { createOutbox } from '../../fakes/outbox.ts';
+import { aDispatch } from '../../builders/dispatch.ts';
 import { aFacts, aLiveness, aNode, aService, aSnapshot, aStatus, aTask } from '../../builders/domain.ts';
 
 const sha256Hex = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
@@ -195,26 +196,7 @@ describe('a task that stops', () => {
 describe('sessions', () => {
   function cluster() {
     let snapshot = world();
-    const dispatch = createDispatch({
-      snapshot: () => snapshot,
-      liveness: () => aLiveness(snapshot),
-      spareImages: () => new Map(),
-      revise: (unit) => reviseUnit(unit, sha256Hex),
-      storeStatuses: () => Promise.resolve(),
-      rememberStatus: () => undefined,
-      storeFacts: () => Promise.resolve(),
-      livenessPlan: () => ({ kind: 'liveness', heartbeatIntervalMs: 200, peers: [] }),
-      pong: () => undefined,
-      welcome: () => ({
-        epoch: 1,
-        livenessKey: new Uint8Array(32),
-        livenessPort: 7402,
-        heartbeatIntervalMs: 200,
-        insecureRegistries: [],
-      }),
-      clock: { now: () => ({ monoMs: monoMs(performance.now()), wallMs: wallMs(Date.now()) }) },
-      logger: silentLogger,
-    });
+    const dispatch = createDispatch(aDispatch({ snapshot: () => snapshot, liveness: () => aLiveness(snapshot) }));
     const abort = new AbortController();
     const connect = (name: string) => {
       const say = createOutbox<AgentMessage>(100, abort.signal);

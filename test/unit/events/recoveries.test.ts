@@ -40,10 +40,10 @@ function world(tasks: readonly Task[] = [first, second]) {
       clock.ms = ms;
       recoveries.reported(aStatus(...status));
     },
-    lead: (ms: number, id: string) => {
+    lead: (ms: number, id: string, unitKeys?: ReadonlySet<string>) => {
       clock.ms = ms;
       leading.add(id);
-      recoveries.look();
+      recoveries.look(unitKeys);
     },
   };
 }
@@ -87,6 +87,17 @@ describe('a recovery', () => {
     ]);
     lead(930, 'b');
     expect(told).toHaveLength(1);
+  });
+
+  it('is looked at when something is in force of its own service only', () => {
+    const { told, commit, report, lead } = world();
+    report(0, 'a', 'failed', { finishedAtMs: startMs });
+    commit(10, second);
+    report(20, 'b', 'running');
+    lead(30, 'b', new Set(['service:shop/api']));
+    expect(told).toEqual([]);
+    lead(40, 'b', new Set(['service:shop/web']));
+    expect(told.map(({ recovery }) => recovery?.inForce)).toEqual([40]);
   });
 
   it('of a task begins with its end, as its agent dated it', () => {

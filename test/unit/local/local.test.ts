@@ -114,12 +114,8 @@ describe('the summary of npm start', () => {
     const text = summaryText({
       up: {
         name: 'local',
-        change: 'created',
-        subnet: '10.89.0.0/24',
         controller: '10.89.0.10:7400',
-        nodes: [],
         registry: '10.89.0.1:5000',
-        context: 'local',
         stateFolder: '/var/lib/frota/clusters/local',
       },
       nodes: [
