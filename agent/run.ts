@@ -12,7 +12,8 @@ import { createEnforcer, every } from './enforcer.ts';
 import type { Enforcer } from './enforcer.ts';
 import { NodeTasks } from './execute/node-tasks.ts';
 import { detectCgroupLayout } from './host/cgroups.ts';
-import { requirePrograms } from './host/programs.ts';
+import { Launcher } from './host/launcher.ts';
+import { requirePrograms, startProgramsThrough } from './host/programs.ts';
 import { createImages } from './images/create-images.ts';
 import { ImagesAhead } from './images/images-ahead.ts';
 import { createCredentialProvider } from './images/registry-credentials.ts';
@@ -49,6 +50,21 @@ export async function runAgent(options: AgentOptions, logger: Logger, signal: Ab
   // Before the token is used up: a machine that can't run containers must not join.
   await detectCgroupLayout();
   const credentials = await becomeNode(options, logger, signal);
+  const launcher = new Launcher(join(options.run, 'calls'), logger);
+  startProgramsThrough(launcher);
+  try {
+    await runWith(credentials, options, logger, signal);
+  } finally {
+    launcher.close();
+  }
+}
+
+async function runWith(
+  credentials: Credentials,
+  options: AgentOptions,
+  logger: Logger,
+  signal: AbortSignal,
+): Promise<void> {
   const address = options.address ?? (await addressTowards(credentials.controlAddresses[0] ?? ''));
   const disk = createWatchdog(() => performance.now());
   const calls = createWatchdog(() => performance.now());

@@ -1,22 +1,19 @@
 /** The one place where the agent calls other programs: every call has a deadline, a bound on output and a clear error. */
-import { spawn } from 'node:child_process';
 import { constants } from 'node:fs';
 import { access } from 'node:fs/promises';
 import { delimiter, isAbsolute, join } from 'node:path';
 import { FrotaError } from '../../proto/base/errors.ts';
+import type { Ending, Launched, Launcher } from './launcher.ts';
+import { debianPackages, missingProgram, missingProgramsError } from './missing-programs.ts';
+import type { MissingProgram } from './missing-programs.ts';
+import { defaultMaxOutputBytes, spawned } from './spawned.ts';
+import type { SpawnOptions } from './spawned.ts';
 
-export interface RunOptions {
-  /** Written to standard input, which is then closed; without it standard input is empty. */
-  readonly input?: string | Uint8Array;
+export interface RunOptions extends SpawnOptions {
   /** SIGKILL and a `deadline` error after this long; default `defaultTimeoutMs`. */
   readonly timeoutMs?: number;
   /** SIGKILL and a `cancelled` error when aborted. */
   readonly signal?: AbortSignal;
-  readonly cwd?: string;
-  /** The whole environment; default: the agent's own. */
-  readonly env?: NodeJS.ProcessEnv;
-  /** More output than this, on either stream, kills the program with an `exhausted` error. */
-  readonly maxOutputBytes?: number;
   /** Exit codes that are returned instead of thrown; default `[0]`. */
   readonly allowedCodes?: readonly number[];
 }
@@ -29,34 +26,12 @@ export interface RunResult {
 
 /** No program the agent calls takes this long on a healthy host; one that hangs must not hang the agent. */
 export const defaultTimeoutMs = 30_000;
-/** Listings of a busy node stay far below; a program gone wild must not fill the agent's memory. */
-export const defaultMaxOutputBytes = 16 * 1024 * 1024;
 /** From SIGKILL to giving the program up. */
 const killGraceMs = 1_000;
 /** The last lines carry the reason; more would hide it. */
 const errorLines = 5;
 /** `argv` in error messages is cut here: people need the verb, not a page. */
 const maxShownArgs = 160;
-
-/** Debian package of each program the agent may call; the key is the program's name. */
-export const debianPackages: Readonly<Record<string, string>> = {
-  runc: 'runc',
-  crun: 'crun',
-  conmon: 'conmon',
-  nft: 'nftables',
-  ip: 'iproute2',
-  bridge: 'iproute2',
-  tc: 'iproute2',
-  nsenter: 'util-linux',
-  bwrap: 'bubblewrap',
-  tar: 'tar',
-  igzip: 'isal',
-  zstd: 'zstd',
-  conntrack: 'conntrack',
-  mount: 'mount',
-  umount: 'mount',
-  sysctl: 'procps',
-};
 
 /**
  * Runs `program` (a name searched in PATH, or a path) and waits for its end.
@@ -69,70 +44,78 @@ export async function run(program: string, args: readonly string[], options: Run
   const { timeoutMs = defaultTimeoutMs, maxOutputBytes = defaultMaxOutputBytes, signal } = options;
   const shown = describeCall(program, args);
   if (signal?.aborted === true) throw new FrotaError('cancelled', `${shown}: not started, it was cancelled before`);
-  return new Promise<RunResult>((resolve, reject) => {
-    const child = spawn(program, args, {
-      stdio: ['pipe', 'pipe', 'pipe'],
-      ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
-      ...(options.env === undefined ? {} : { env: options.env }),
-    });
-    let failure: FrotaError | undefined;
-    // First of all: where no descriptor is left there are no pipes, and the error comes in the next turn.
-    child.on('error', (error: NodeJS.ErrnoException) => {
-      settle(() => {
-        reject(failure ?? startError(program, options.cwd, error));
-      });
-    });
-    let stuckTimer: NodeJS.Timeout | undefined;
-    const abandon = (error: FrotaError): void => {
-      failure ??= error;
-      child.kill('SIGKILL');
-      // A grandchild may hold the pipes open after the program is dead: do not wait for it.
-      child.stdout.destroy();
-      child.stderr.destroy();
-      // A program stuck in the kernel does not even end by SIGKILL; the caller goes on without it.
-      stuckTimer ??= setTimeout(() => {
-        child.unref();
-        settle(() => {
-          reject(error);
-        });
-      }, killGraceMs);
-    };
-    const timer = setTimeout(() => {
-      abandon(new FrotaError('deadline', `${shown}: no end after ${String(timeoutMs)} ms, killed`));
-    }, timeoutMs);
-    const onAbort = (): void => {
-      abandon(new FrotaError('cancelled', `${shown}: cancelled, killed`));
-    };
-    signal?.addEventListener('abort', onAbort, { once: true });
-    const settle = (act: () => void): void => {
-      clearTimeout(timer);
-      clearTimeout(stuckTimer);
-      signal?.removeEventListener('abort', onAbort);
-      act();
-    };
-    const tooMuch = (): void => {
-      abandon(new FrotaError('exhausted', `${shown}: wrote more than ${String(maxOutputBytes)} bytes, killed`));
-    };
-    const stdout = collect(child.stdout, maxOutputBytes, tooMuch);
-    const stderr = collect(child.stderr, maxOutputBytes, tooMuch);
-    // EPIPE when the program ends without reading its input: its exit code tells the story.
-    child.stdin.on('error', () => undefined);
-    child.stdin.end(options.input ?? '');
-    child.on('close', (code, killedBy) => {
-      settle(() => {
-        const result = { stdout: stdout(), stderr: stderr(), code: code ?? -1 };
-        if (failure !== undefined) reject(failure);
-        else if (code !== null && (options.allowedCodes ?? [0]).includes(code)) resolve(result);
-        else reject(exitError(shown, code, killedBy, result));
-      });
-    });
+  const started = await start(program, args, options, () => {
+    abandon(new FrotaError('exhausted', `${shown}: wrote more than ${String(maxOutputBytes)} bytes, killed`));
   });
+  let failure: FrotaError | undefined;
+  let stuckTimer: NodeJS.Timeout | undefined;
+  let giveUp: (() => void) | undefined;
+  const isStuck = new Promise<undefined>((resolve) => {
+    giveUp = () => {
+      resolve(undefined);
+    };
+  });
+  function abandon(error: FrotaError): void {
+    failure ??= error;
+    started.kill();
+    // A program stuck in the kernel does not even end by SIGKILL; the caller goes on without it.
+    stuckTimer ??= setTimeout(() => giveUp?.(), killGraceMs);
+  }
+  const timer = setTimeout(() => {
+    abandon(new FrotaError('deadline', `${shown}: no end after ${String(timeoutMs)} ms, killed`));
+  }, timeoutMs);
+  const onAbort = (): void => {
+    abandon(new FrotaError('cancelled', `${shown}: cancelled, killed`));
+  };
+  signal?.addEventListener('abort', onAbort, { once: true });
+  if (isAborted(signal)) onAbort();
+  try {
+    const ending = await Promise.race([started.ended, isStuck]);
+    if (failure !== undefined) throw failure;
+    if (ending === undefined)
+      throw new FrotaError('unavailable', `${shown}: what started it is gone; how it ended is not known`);
+    if (ending.noFolder)
+      throw new FrotaError('unavailable', `${program}: could not be started in ${options.cwd ?? ''}: no such folder`);
+    const { stdout, stderr, code } = ending;
+    if (code !== null && (options.allowedCodes ?? [0]).includes(code)) return { stdout, stderr, code };
+    throw exitError(shown, ending);
+  } finally {
+    clearTimeout(timer);
+    clearTimeout(stuckTimer);
+    signal?.removeEventListener('abort', onAbort);
+  }
 }
 
-/** What is wanted but not in PATH, with the Debian package that has it (the program's own name if unknown). */
-export interface MissingProgram {
-  readonly program: string;
-  readonly debianPackage: string;
+/** Asked again: it may have come while the program was looked for. */
+const isAborted = (signal: AbortSignal | undefined): boolean => signal?.aborted === true;
+
+let launcher: Launcher | undefined;
+/** Of programs that were found once: where. */
+const places = new Map<string, string>();
+
+/** From now on programs are started through `through`, until it is closed; its owner closes it. */
+export function startProgramsThrough(through: Launcher): void {
+  launcher = through;
+}
+
+/** A program with an environment of its own is started by this process itself. */
+async function start(
+  program: string,
+  args: readonly string[],
+  options: RunOptions,
+  onTooMuch: () => void,
+): Promise<Launched> {
+  const { maxOutputBytes = defaultMaxOutputBytes, env, input, cwd } = options;
+  if (launcher === undefined || launcher.isClosed || env !== undefined)
+    return spawned(program, args, options, onTooMuch);
+  const path = places.get(program) ?? (await locate(program, process.env.PATH ?? ''));
+  if (path === undefined) throw missingProgram(program);
+  places.set(program, path);
+  return launcher.launch({
+    ...{ program: path, args, maxOutputBytes, onTooMuch },
+    ...(input === undefined ? {} : { input }),
+    ...(cwd === undefined ? {} : { cwd }),
+  });
 }
 
 /** Looks `programs` up in PATH: where each one is, and all that are missing at once. */
@@ -160,17 +143,6 @@ export async function requirePrograms(
   return found;
 }
 
-export function missingProgramsError(missing: readonly MissingProgram[]): FrotaError {
-  const names = missing.map((each) => each.program).join(', ');
-  const packages = [...new Set(missing.map((each) => each.debianPackage))].sort().join(' ');
-  const problems = missing.map(({ program, debianPackage }) => ({
-    where: program,
-    message: `not found in PATH; it is in the Debian package ${debianPackage}`,
-  }));
-  const noun = missing.length === 1 ? 'program' : 'programs';
-  return new FrotaError('unsupported', `missing ${noun}: ${names}; run: apt-get install ${packages}`, { problems });
-}
-
 async function locate(program: string, path: string): Promise<string | undefined> {
   const candidates = isAbsolute(program)
     ? [program]
@@ -189,32 +161,13 @@ async function locate(program: string, path: string): Promise<string | undefined
   return undefined;
 }
 
-function collect(stream: NodeJS.ReadableStream, limit: number, tooMuch: () => void): () => string {
-  const chunks: Buffer[] = [];
-  let size = 0;
-  stream.on('data', (chunk: Buffer) => {
-    size += chunk.length;
-    if (size > limit) tooMuch();
-    else chunks.push(chunk);
-  });
-  return () => Buffer.concat(chunks).toString('utf8');
-}
-
 /** The call as people know it, cut short. */
 function describeCall(program: string, args: readonly string[]): string {
   const full = [program, ...args].join(' ').replace(/\s+/g, ' ');
   return full.length > maxShownArgs ? `${full.slice(0, maxShownArgs)}…` : full;
 }
 
-function startError(program: string, cwd: string | undefined, error: NodeJS.ErrnoException): FrotaError {
-  if (error.code === 'ENOENT' && cwd === undefined) {
-    return missingProgramsError([{ program, debianPackage: debianPackages[program] ?? program }]);
-  }
-  const where = cwd === undefined ? '' : ` in ${cwd}`;
-  return new FrotaError('unavailable', `${program}: could not be started${where}: ${error.message}`, { cause: error });
-}
-
-function exitError(shown: string, code: number | null, killedBy: string | null, result: RunResult): FrotaError {
+function exitError(shown: string, { code, killedBy, ...result }: Ending): FrotaError {
   const ending = code === null ? `was ended by ${String(killedBy)}` : `exited with code ${String(code)}`;
   const reason = lastLines(result.stderr.trim() === '' ? result.stdout : result.stderr, errorLines);
   return new FrotaError('unavailable', `${shown}: ${ending}${reason === '' ? '' : `: ${reason}`}`);

@@ -1,9 +1,13 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { createHash } from 'node:crypto';
+import { mkdtemp, readFile, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { FrotaError } from '../../../proto/base/errors.ts';
-import { findPrograms, lastLines, missingProgramsError, requirePrograms, run } from '../../../agent/host/programs.ts';
+import { pino } from 'pino';
+import { Launcher } from '../../../agent/host/launcher.ts';
+import { missingProgramsError } from '../../../agent/host/missing-programs.ts';
+import { findPrograms, lastLines, requirePrograms, run, startProgramsThrough } from '../../../agent/host/programs.ts';
 
 const failure = async (work: Promise<unknown>): Promise<FrotaError> => {
   const thrown: unknown = await work.then(
@@ -14,7 +18,20 @@ const failure = async (work: Promise<unknown>): Promise<FrotaError> => {
   return thrown;
 };
 
-describe('run', () => {
+describe.each(['by this process', 'by the launcher'])('run %s', (by) => {
+  let folder: string;
+  let launcher: Launcher | undefined;
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'ft-calls-'));
+    if (by === 'by this process') return;
+    launcher = new Launcher(join(folder, 'calls'), pino({ level: 'silent' }));
+    startProgramsThrough(launcher);
+  });
+  afterAll(async () => {
+    launcher?.close();
+    await rm(folder, { recursive: true });
+  });
+
   it('returns both streams and hands input over', async () => {
     const result = await run('sh', ['-c', 'cat; echo err >&2'], { input: 'hello' });
     expect(result).toEqual({ stdout: 'hello', stderr: 'err\n', code: 0 });
@@ -78,9 +95,68 @@ describe('run', () => {
     expect(error.code).toBe('exhausted');
   });
 
+  it('hands over words as they are, whatever a shell would make of them', async () => {
+    const words = ["it's", 'a\nb', '$HOME `id` "x" \\', '', '*', '; exit 9', "'"];
+    const result = await run('printf', ['%s|', ...words]);
+    expect(result.stdout).toBe(words.map((word) => `${word}|`).join(''));
+  });
+
+  it('keeps what many at a time say apart, and their codes', async () => {
+    const said = await Promise.all(
+      Array.from({ length: 40 }, async (_, n) => {
+        const script = `sleep 0.0${String(n % 7)}; cat; echo ${String(n)} >&2; exit ${String(n % 5)}`;
+        return run('sh', ['-c', script], { input: `in ${String(n)}`, allowedCodes: [0, 1, 2, 3, 4] });
+      }),
+    );
+    expect(said).toEqual(said.map((_, n) => ({ stdout: `in ${String(n)}`, stderr: `${String(n)}\n`, code: n % 5 })));
+    // A shorter answer in a place that was used before is not mixed with the longer one.
+    expect((await run('sh', ['-c', 'cat'])).stdout).toBe('');
+  });
+
+  it('hands bytes over as they are', async () => {
+    const input = Uint8Array.from({ length: 200_000 }, (_, at) => at % 251);
+    const { stdout } = await run('sha256sum', [], { input });
+    expect(stdout.split(' ')[0]).toBe(createHash('sha256').update(input).digest('hex'));
+  });
+
   it('survives a program that does not read its input', async () => {
     const result = await run('true', [], { input: 'x'.repeat(1_000_000) });
     expect(result.code).toBe(0);
+  });
+});
+
+describe('the launcher', () => {
+  it('starts again when it was killed, and what it had started is not taken for done', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'ft-calls-'));
+    const launcher = new Launcher(join(folder, 'calls'), pino({ level: 'silent' }));
+    startProgramsThrough(launcher);
+    try {
+      const { stdout } = await run('sh', ['-c', 'ps -o ppid= -p $PPID']);
+      const running = failure(run('sleep', ['3']));
+      process.kill(Number(stdout), 'SIGKILL');
+      expect((await running).message).toContain('how it ended is not known');
+      expect((await run('echo', ['again'])).stdout).toBe('again\n');
+    } finally {
+      launcher.close();
+    }
+    expect(await readdir(folder)).toEqual([]);
+    await rm(folder, { recursive: true });
+  });
+
+  it('leaves no process behind that nobody waits for', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'ft-calls-'));
+    const launcher = new Launcher(join(folder, 'calls'), pino({ level: 'silent' }));
+    startProgramsThrough(launcher);
+    try {
+      for (let round = 0; round < 20; round += 1) await run('true', []);
+      const { stdout } = await run('sh', ['-c', 'ps -o ppid= -p $PPID']);
+      const pid = Number(stdout);
+      const children = (await readFile(`/proc/${String(pid)}/task/${String(pid)}/children`, 'utf8')).trim().split(' ');
+      expect(children.length).toBeLessThan(3);
+    } finally {
+      launcher.close();
+      await rm(folder, { recursive: true, force: true });
+    }
   });
 });
 
