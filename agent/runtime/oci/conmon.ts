@@ -1,10 +1,9 @@
 /** Launches conmon, the small monitor that holds a container's output and exit code and outlives the agent. */
-import { spawn, type ChildProcess } from 'node:child_process';
-import { open, readFile, readdir } from 'node:fs/promises';
+import { readFile, readdir } from 'node:fs/promises';
 import { basename } from 'node:path';
-import type { Readable, Writable } from 'node:stream';
-import { FrotaError, describeError } from '../../../proto/base/errors.ts';
+import { FrotaError } from '../../../proto/base/errors.ts';
 import { readCommandLine } from '../../host/processes.ts';
+import { run } from '../../host/programs.ts';
 import type { ContainerFolders } from './folders.ts';
 
 export interface ConmonLaunch {
@@ -15,16 +14,30 @@ export interface ConmonLaunch {
   readonly runtimeRoot: string;
   readonly folders: ContainerFolders;
   readonly exits: string;
-  /** Puts conmon where it shall live before it starts anything. */
-  readonly place: (pid: number) => Promise<void>;
+  /** `cgroup.procs` of the cgroup where conmon shall live, one in every hierarchy. */
+  readonly cgroupFiles: readonly string[];
   /** `LogLimits.unattendedBytes` */
   readonly unattendedLogBytes: number;
   readonly timeoutMs: number;
   readonly signal: AbortSignal;
 }
 
-/** The error text of a runtime is a line or two; more is noise. */
-const maxReplyBytes = 64 * 1024;
+/** Where programs are found when the agent itself was started without a PATH. */
+const defaultPath = '/usr/sbin:/usr/bin:/sbin:/bin';
+
+/**
+ * The shell that starts conmon goes to its cgroup first, as the monitor will never leave the one it was born in; `read` returns at
+ * the first line on the synchronisation pipe, that is when the container is made or the runtime has refused. The signals that a
+ * shell ignores for what it runs in the background would stay ignored in the container. Arguments: the log, PATH, the cgroups'
+ * files, `--`, and conmon with its own.
+ */
+const launchScript = `
+log=$1 path=$2; shift 2
+{
+  while [ "$1" != -- ]; do echo 0 2>>"$log" >"$1" || exit; shift; done; shift
+  exec env -i --default-signal=INT,QUIT PATH="$path" _OCI_SYNCPIPE=3 "$@" 3>&1 >/dev/null 2>>"$log"
+} 2>>"$log" | { read -r reply || :; printf '%s\\n' "$reply"; }
+`;
 
 /**
  * Starts conmon, which makes the container (`RUNTIME create`) and goes to the background. Returns the process ids.
@@ -34,51 +47,23 @@ const maxReplyBytes = 64 * 1024;
 export async function launchConmon(
   launch: ConmonLaunch,
 ): Promise<{ readonly pid: number; readonly conmonPid: number }> {
-  if (launch.signal.aborted) throw new FrotaError('cancelled', `container ${launch.id}: cancelled while it was made`);
-  const { folders } = launch;
-  // A file, not a pipe: conmon goes on writing when the agent is gone.
-  const log = await open(folders.conmonLog, 'a');
-  let child: ChildProcess;
-  try {
-    child = spawn(launch.conmon, conmonArguments(launch), {
-      cwd: folders.folder,
-      detached: true,
-      env: { PATH: process.env.PATH ?? '/usr/sbin:/usr/bin:/sbin:/bin', _OCI_SYNCPIPE: '3', _OCI_STARTPIPE: '4' },
-      stdio: ['ignore', 'ignore', log.fd, 'pipe', 'pipe'],
-    });
-  } finally {
-    await log.close();
-  }
-  const reply = readReply(child, launch);
-  // It may fail while conmon is still being placed; it is awaited, and fails, below.
-  reply.catch(() => undefined);
-  const inBackground = new Promise((resolve) => child.once('exit', resolve));
-  try {
-    const starter = child.stdio[4] as Writable | null | undefined;
-    starter?.on('error', () => undefined);
-    if (child.pid !== undefined) await place(child.pid, launch);
-    starter?.end('\n');
-    const pid = parseReply(await reply, await readFile(folders.conmonLog, 'utf8'));
-    // What was spawned ends once it has forked the monitor and written its pid.
-    await inBackground;
-    const conmonPid = Number(await readFile(folders.conmonPidFile, 'utf8'));
-    return { pid, conmonPid };
-  } catch (error) {
-    child.kill('SIGKILL');
-    throw error;
-  }
-}
-
-async function place(pid: number, launch: ConmonLaunch): Promise<void> {
-  try {
-    await launch.place(pid);
-  } catch (error) {
-    const log = (await readFile(launch.folders.conmonLog, 'utf8')).trim();
-    const words = log === '' ? describeError(error) : log;
-    throw new FrotaError('unavailable', `conmon ended before it could be moved to its cgroup: ${words}`, {
-      cause: error,
-    });
-  }
+  const { folders, signal, timeoutMs } = launch;
+  const path = process.env.PATH ?? defaultPath;
+  const words = [folders.conmonLog, path, ...launch.cgroupFiles, '--', launch.conmon, ...conmonArguments(launch)];
+  const { stdout } = await run('sh', ['-c', launchScript, 'launch', ...words], {
+    cwd: folders.folder,
+    timeoutMs,
+    signal,
+  }).catch((error: unknown) => {
+    const { code, message } = FrotaError.from(error, 'unavailable');
+    if (code === 'deadline') throw new FrotaError(code, `container ${launch.id}: not made after ${String(timeoutMs)} ms`); // prettier-ignore
+    if (code === 'cancelled') throw new FrotaError(code, `container ${launch.id}: cancelled while it was made`);
+    throw new FrotaError(code, `conmon could not be started: ${message}`, { cause: error });
+  });
+  // It is there from the first word of conmon on; a reply without anything to read beside it is a reply too.
+  const log = await readFile(folders.conmonLog, 'utf8').catch(() => '');
+  const pid = parseReply(stdout, log);
+  return { pid, conmonPid: Number(await readFile(folders.conmonPidFile, 'utf8')) };
 }
 
 function conmonArguments(launch: ConmonLaunch): readonly string[] {
@@ -90,47 +75,6 @@ function conmonArguments(launch: ConmonLaunch): readonly string[] {
     ...['-l', `k8s-file:${folders.log}`, '--log-size-max', String(launch.unattendedLogBytes), '--log-level', 'warning'],
     ...['--runtime-arg', `--root=${launch.runtimeRoot}`],
   ];
-}
-
-/** The first line on the synchronisation pipe; empty if conmon ended without one. */
-async function readReply(child: ChildProcess, launch: ConmonLaunch): Promise<string> {
-  const pipe = child.stdio[3] as Readable;
-  const shown = `container ${launch.id}`;
-  return new Promise<string>((resolve, reject) => {
-    let text = '';
-    const settle = (act: () => void): void => {
-      clearTimeout(timer);
-      launch.signal.removeEventListener('abort', onAbort);
-      pipe.destroy();
-      act();
-    };
-    const fail = (error: FrotaError): void => {
-      settle(() => {
-        reject(error);
-      });
-    };
-    const finish = (): void => {
-      settle(() => {
-        resolve(text);
-      });
-    };
-    const onAbort = (): void => {
-      fail(new FrotaError('cancelled', `${shown}: cancelled while it was made`));
-    };
-    const timer = setTimeout(() => {
-      fail(new FrotaError('deadline', `${shown}: not made after ${String(launch.timeoutMs)} ms`));
-    }, launch.timeoutMs);
-    launch.signal.addEventListener('abort', onAbort, { once: true });
-    child.on('error', (error) => {
-      fail(new FrotaError('unavailable', `conmon could not be started: ${error.message}`, { cause: error }));
-    });
-    pipe.on('error', finish);
-    pipe.on('end', finish);
-    pipe.on('data', (chunk: Buffer) => {
-      text += chunk.toString('utf8');
-      if (text.includes('\n') || text.length > maxReplyBytes) finish();
-    });
-  });
 }
 
 /** PURE: conmon's answer (`{"data": PID}`, or -1 and the runtime's words) → the container's pid. */

@@ -1,7 +1,8 @@
 /** Makes a container: root filesystem, bundle, conmon, record. It is made whole or nothing is left of it. */
 import { chmod, mkdir, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { FrotaError, describeError } from '../../../proto/base/errors.ts';
-import { moveToCgroup } from '../../host/cgroups.ts';
+import { cgroupFolders } from '../../host/cgroups.ts';
 import { diskError } from '../../host/durable-file.ts';
 import { identifyPid, type ProcessIdentity } from '../../host/processes.ts';
 import { orNoRoom } from '../../host/room.ts';
@@ -80,7 +81,7 @@ async function make(spec: ContainerSpec, signal: AbortSignal, context: CreationC
     runtimeRoot: context.folders.runtimeRoot(runtime.name),
     folders,
     exits: context.folders.exits,
-    place: (pid) => moveToCgroup(context.layout, context.conmonCgroup, pid),
+    cgroupFiles: cgroupFolders(context.layout, context.conmonCgroup).map((folder) => join(folder, 'cgroup.procs')),
     unattendedLogBytes: context.unattendedLogBytes,
     timeoutMs: createTimeoutMs,
     signal,
