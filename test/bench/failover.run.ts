@@ -2,6 +2,9 @@
  * From a fault to the last replacement answering, under an open-loop load of new connections to the nodes that are spared; and what
  * the history says of each phase. Four nodes, six replicas, image present, no health check, power cut as in the failure tests.
  */
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import type { ClusterEvent, RecoveryMoments } from '../../proto/domain/event.ts';
@@ -9,6 +12,7 @@ import type { TaskView } from '../../proto/domain/views.ts';
 import {
   containerPids,
   eventually,
+  frotaProgram,
   killCgroup,
   killPid,
   must,
@@ -31,15 +35,20 @@ const nodes = ['n1', 'n2', 'n3', 'n4'];
 const marginMs = 1_500;
 
 let cluster: TestCluster;
+let history: History;
 
 beforeAll(async () => {
   cluster = await startTestCluster('bench', nodes.length);
   const image = await pushBusybox(cluster.registry);
   const applied = await cluster.apply(webCompose(image, replicas, 'stop_grace_period: 1s'), '--wait');
   expect(applied.code, applied.stderr).toBe(0);
+  history = new History(cluster.environment);
 }, 120_000);
 
-afterAll(() => stopTestCluster(cluster), 60_000);
+afterAll(async () => {
+  await history.close();
+  await stopTestCluster(cluster);
+}, 60_000);
 
 interface Round {
   /** From the fault to the first answer of the last replacement. */
@@ -53,10 +62,27 @@ interface Round {
 const running = async (): Promise<readonly TaskView[]> =>
   (await cluster.tasks('web')).filter(({ state }) => state === 'running');
 
-/** A line each. */
-async function events(): Promise<readonly ClusterEvent[]> {
-  const { stdout } = await cluster.frota('events', '-o', 'json');
-  return stdout.split('\n').filter(Boolean).map((line) => JSON.parse(line) as ClusterEvent); // prettier-ignore
+/** What the history says while the bench runs, told by one program from the start: asking again and again would be a load of its own. */
+class History {
+  readonly events: ClusterEvent[] = [];
+  readonly #child: ChildProcess;
+
+  constructor(environment: NodeJS.ProcessEnv) {
+    this.#child = spawn(frotaProgram, ['events', '-f', '-o', 'json'], {
+      env: { ...process.env, ...environment },
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    if (this.#child.stdout === null) throw new Error('no pipe');
+    createInterface({ input: this.#child.stdout }).on('line', (line) => {
+      this.events.push(JSON.parse(line) as ClusterEvent);
+    });
+  }
+
+  async close(): Promise<void> {
+    const ended = once(this.#child, 'close');
+    this.#child.kill('SIGINT');
+    await ended;
+  }
 }
 
 /** One fault under load. `lost` says which tasks it takes; `spared` are the nodes that are asked. */
@@ -77,25 +103,27 @@ async function measure(
   });
   try {
     await sleep(marginMs);
-    const last = (await events()).at(-1)?.sequence ?? 0;
+    const told = history.events.length;
     await fault();
     const faultAtMs = performance.now();
-    const now = await eventually(async () => {
-      const tasks = (await running()).filter((task) => !lost(task));
-      expect(tasks).toHaveLength(replicas);
-      return tasks;
-    }, 30_000, 100); // prettier-ignore
+    const recoveries = (): readonly RecoveryMoments[] =>
+      history.events.slice(told).flatMap(({ recovery }) => recovery ?? []);
+    await eventually(() => {
+      expect(recoveries().length).toBeGreaterThanOrEqual(count);
+      return Promise.resolve();
+    }, 30_000, 50); // prettier-ignore
     await sleep(marginMs);
     const seen = await load.stop();
+    const now = (await running()).filter((task) => !lost(task));
+    expect(now).toHaveLength(replicas);
     const known = new Set(before.map(({ id }) => id));
     const answers = now.filter(({ id }) => !known.has(id)).map(({ id }) => seen.firstAnswerAtMs.get(id) ?? Infinity);
     expect(answers).toHaveLength(count);
-    const told = (await events()).filter(({ sequence }) => sequence > last);
     return {
       answeringMs: Math.max(...answers) - faultAtMs,
       load: seen,
       lastFailureMs: Math.max(0, (seen.failedAtMs.at(-1) ?? faultAtMs) - faultAtMs),
-      recoveries: told.flatMap(({ recovery }) => recovery ?? []),
+      recoveries: recoveries(),
     };
   } finally {
     load.end();
