@@ -1,7 +1,9 @@
 /** Files and directories that are whole and on disk, or absent: written beside, flushed, renamed. */
 import { randomBytes } from 'node:crypto';
-import { mkdir, open, rename, rm } from 'node:fs/promises';
+import { closeSync, fsync, mkdirSync, openSync, renameSync, writeFileSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
+import { promisify } from 'node:util';
 import { FrotaError } from '../../proto/base/errors.ts';
 import { noRoom } from './room.ts';
 
@@ -10,13 +12,19 @@ export const uniqueName = (): string => randomBytes(12).toString('hex');
 
 /** Flushes a directory's list of names, so that a rename in it survives a power cut. */
 export async function flushDirectory(dir: string): Promise<void> {
-  const handle = await open(dir, 'r');
+  const file = openSync(dir, 'r');
   try {
-    await handle.sync();
+    await flush(file);
   } finally {
-    await handle.close();
+    closeSync(file);
   }
 }
+
+/**
+ * The only call here that waits for a disk, so the only one that is handed to another thread: the others work on what the kernel has
+ * in memory and are done in microseconds, where the way to a thread and back is a quarter of a millisecond each, eight times a file.
+ */
+const flush = promisify(fsync);
 
 /** The agent's own files: they hold keys, environment values, names of images. */
 const privateMode = 0o600;
@@ -33,15 +41,15 @@ export async function writeFileDurably(path: string, bytes: Uint8Array | string,
   const folder = dirname(path);
   const temporary = workDir === undefined ? `${path}.${uniqueName()}${temporarySuffix}` : join(workDir, uniqueName());
   try {
-    if (workDir === undefined) await mkdir(folder, { recursive: true, mode: privateFolderMode });
-    const file = await open(temporary, 'wx', privateMode);
+    if (workDir === undefined) mkdirSync(folder, { recursive: true, mode: privateFolderMode });
+    const file = openSync(temporary, 'wx', privateMode);
     try {
-      await file.writeFile(bytes);
-      await file.sync();
+      writeFileSync(file, bytes);
+      await flush(file);
     } finally {
-      await file.close();
+      closeSync(file);
     }
-    await rename(temporary, path);
+    renameSync(temporary, path);
   } catch (error) {
     const told = await diskError(error, path);
     await rm(temporary, { force: true }).catch(() => undefined);
