@@ -39,11 +39,14 @@ export function registerEvents(program: Command, host: Host): void {
           ...(options.until !== undefined && { untilAgoMs: options.until }),
           ...(options.last !== undefined && { last: options.last }),
         };
+        let told = false;
         for await (const event of control.listEvents(request, host.signal, noteTo(host))) {
           // One object a line, as a history has no end.
           const line = globals.output === 'json' ? JSON.stringify(event) : eventLine(event, host.terminal.outColours);
           host.terminal.out(`${line}\n`);
+          told = true;
         }
+        if (!told && subject !== undefined) noteTo(host)(`the history tells nothing of "${subject}" in that time`);
       }).catch((thrown: unknown) => {
         // Who follows ends it with an interrupt: that is no failure.
         if (options.follow === true && host.signal.aborted && FrotaError.from(thrown).code === 'cancelled') return;

@@ -56,7 +56,11 @@ function parseDocument(text: string, lines: LineCounter, findings: Findings): Do
   for (const error of [...first.errors, ...first.warnings]) {
     // The library's own limit: it recurses once for each level and answers when the stack is used up.
     const message = error.code === 'RESOURCE_EXHAUSTION' ? 'it is nested too deeply' : error.message;
-    findings.problem(positionOf(lines, error.pos[0]), '', `not valid YAML: ${message}`);
+    const at = error.pos[0];
+    const hint = text.startsWith('${', at - 1) ? '; within { } and [ ] a reference needs quotes: "${NAME}"' : '';
+    findings.problem(positionOf(lines, at), '', `not valid YAML: ${message}${hint}`);
+    // What the parser finds behind a token that it did not expect mostly follows from that one.
+    if (error.code === 'UNEXPECTED_TOKEN') break;
   }
   if (second !== undefined) {
     const at = positionOf(lines, second.range[0]);

@@ -11,7 +11,7 @@ export function eventLine(event: ClusterEvent, colours: Colours): string {
 }
 
 /** The longest kinds people meet often. */
-const kindWidth = 16;
+const kindWidth = 17;
 
 function subjectText({ stack, service, slot, taskId, node }: ClusterEvent): string {
   const name = [stack, service].filter((part) => part !== undefined).join('/');

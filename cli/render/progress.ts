@@ -57,8 +57,8 @@ export function plainProgress(write: (text: string) => void): ProgressView {
       lastNote = '';
       const lines = progressLines(stack, progress);
       const before = shown.get(stack);
-      for (const [key, line] of lines) if (before?.get(key) !== line) write(`${line}\n`);
-      shown.set(stack, lines);
+      for (const [key, line] of lines) if (before?.get(key) !== withoutFigures(line)) write(`${line}\n`);
+      shown.set(stack, new Map([...lines].map(([key, line]) => [key, withoutFigures(line)])));
     },
     note: (text) => {
       if (text !== lastNote) write(`${printable(text)}\n`);
@@ -67,6 +67,9 @@ export function plainProgress(write: (text: string) => void): ProgressView {
     close: () => undefined,
   };
 }
+
+/** A line that says no more than how far a pull has come since the one before would be told several times a second. */
+const withoutFigures = (line: string): string => line.replace(/[\d.]+ of ([\d.]+ MB)/u, '$1');
 
 /** One object a line whenever it changed: `{"progress": …}`, and `{"note": …}` about the waiting itself. */
 export function jsonProgress(write: (text: string) => void): ProgressView {

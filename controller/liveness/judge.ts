@@ -145,7 +145,9 @@ function look(record: NodeRecord, atMs: MonoMs, probeable: boolean, settings: Li
   if (suspicion === undefined) {
     if (silentMs <= patienceMs(record, settings)) return record;
     const suspected = { ...record, suspicion: { sinceMs: atMs, probes: 0 } };
-    return record.heard ? enter(suspected, 'suspect', atMs, `not heard for ${String(silentMs)} ms`) : suspected;
+    return record.heard
+      ? enter(suspected, 'suspect', atMs, `not heard for ${String(Math.round(silentMs))} ms`)
+      : suspected;
   }
   if (record.state === 'unreachable') return judgeUnreachable(record, suspicion, atMs, settings);
   if (record.restarting) return enter(record, 'unreachable', atMs, 'its agent restarts');
@@ -157,7 +159,7 @@ function look(record: NodeRecord, atMs: MonoMs, probeable: boolean, settings: Li
   if (suspicion.peerHeardAtMs !== undefined) {
     return enter(record, 'unreachable', atMs, 'its peers hear it, this controller does not');
   }
-  const what = record.heard ? `not heard for ${String(silentMs)} ms` : 'never heard by this controller';
+  const what = record.heard ? `not heard for ${String(Math.round(silentMs))} ms` : 'never heard by this controller';
   return giveUp(record, atMs, probeable ? `${what}, ${String(suspicion.probes)} probes unanswered` : what);
 }
 

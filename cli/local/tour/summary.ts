@@ -3,7 +3,7 @@ import type { NodeView, ServiceView } from '../../../proto/domain/views.ts';
 import type { UpResult } from '../ports.ts';
 
 export interface Summary {
-  readonly up: Pick<UpResult, 'name' | 'controller' | 'registry' | 'stateFolder'>;
+  readonly up: Pick<UpResult, 'name' | 'controller' | 'registry'>;
   readonly nodes: readonly NodeView[];
   readonly services: readonly ServiceView[];
   /** How `bin/frota` is called from here. */
@@ -45,7 +45,8 @@ export function summaryText({ up, nodes, services, program, page }: Summary): st
     'Try next',
     `  ${frota} scale hello/web=5 --wait`,
     `  ${frota} ps hello/web`,
-    `  tail -n 5 -f ${up.stateFolder}/n*/containers/*/log     # what the containers write`,
+    `  ${frota} logs -f hello     # what its containers write, until Ctrl-C`,
+    `  ${frota} events -f     # what happens, and because of what`,
     `  ip netns exec frota-${up.name}-n2 ip link set eth0 down     # cut off node n2; "up" brings it back`,
     '',
     `The cluster runs on in the background. ${frota} cluster down ${up.name} stops it, with --volumes it removes its data.`,

@@ -8,7 +8,7 @@ import { addressesIn, controlPort, placeOf } from '../place.ts';
 import { readRecord } from '../record.ts';
 import { ensureImages } from './images.ts';
 import { summaryText } from './summary.ts';
-import type { Summary } from './summary.ts';
+import type { UpResult } from '../ports.ts';
 
 const clusterName = 'local';
 const stackName = 'hello';
@@ -56,7 +56,7 @@ export async function runTour(): Promise<void> {
 }
 
 /** Of the cluster that is up. */
-async function standing(): Promise<Summary['up']> {
+async function standing(): Promise<Pick<UpResult, 'name' | 'controller' | 'registry' | 'stateFolder'>> {
   const place = placeOf(clusterName, process.env);
   const record = await readRecord(place);
   if (record === undefined) throw new FrotaError('unavailable', `cluster ${clusterName} was removed meanwhile`);

@@ -1,4 +1,4 @@
-// Says who answers, whom, and what the counter said.
+// Greets, and says who answers, whom, and what the counter said.
 import { get } from 'node:http';
 import { hostname } from 'node:os';
 import { serve } from '../serve.mjs';
@@ -9,7 +9,13 @@ const counterTimeoutMs = 1_000;
 
 serve(Number(process.env.PORT ?? 8080), async (request) => ({
   status: 200,
-  body: { service: 'web', host: hostname(), client: request.socket.remoteAddress, ...(await askCounter()) },
+  body: {
+    service: 'web',
+    greeting: process.env.GREETING ?? 'hello',
+    host: hostname(),
+    client: request.socket.remoteAddress,
+    ...(await askCounter()),
+  },
 }));
 
 /** Every time by a new connection, so that it reaches whichever counter there is now. */

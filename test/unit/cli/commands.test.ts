@@ -396,11 +396,18 @@ describe('events and inspect', () => {
     cause: 'exited with code 1',
   };
 
+  it('are told to be none where the subject has none in that time', async () => {
+    line.control.events = [];
+    expect(await line.run('events', 'wbe')).toBe(0);
+    expect(line.out).toBe('');
+    expect(line.err).toBe('note: the history tells nothing of "wbe" in that time\n');
+  });
+
   it('are told a line each, with what caused them', async () => {
     line.control.events = [event];
     expect(await line.run('events', '--since', '10m', '-n', '5', 'web')).toBe(0);
     expect(line.out).toBe(
-      '2026-11-24T10:00:00.123Z  task.failed       hello/web.2 on n1: failed (exit code 1) (exited with code 1)\n',
+      '2026-11-24T10:00:00.123Z  task.failed        hello/web.2 on n1: failed (exit code 1) (exited with code 1)\n',
     );
     expect(line.control.calls).toEqual([
       { listEvents: { follow: false, subject: 'web', sinceAgoMs: 600_000, last: 5 } },

@@ -43,6 +43,17 @@ describe('apply --wait', () => {
     );
   });
 
+  it('tells in lines that an image is pulled, not every step of it', async () => {
+    const pulling = (reason: string) =>
+      progress({ version: 2, converged: false, tasks: [aTask({ state: 'preparing', reason })] });
+    const [first, second, third] = ['pulling 1.5 of 81.0 MB', 'pulling 12.3 of 81.0 MB', 'unpacking 81.0 of 81.0 MB'];
+    line.control.watches = [[pulling(first), pulling(second), pulling(third), progress({ version: 2 })]];
+    expect(await line.run('apply', '--wait')).toBe(0);
+    expect(line.err).toContain(`preparing on n1: ${first}\n`);
+    expect(line.err).not.toContain(second);
+    expect(line.err).toContain(`preparing on n1: ${third}\n`);
+  });
+
   it('draws a tree on a terminal', async () => {
     line.live = [];
     line.control.watches = [[starting, progress({ version: 2 })]];

@@ -116,7 +116,6 @@ describe('the summary of npm start', () => {
         name: 'local',
         controller: '10.89.0.10:7400',
         registry: '10.89.0.1:5000',
-        stateFolder: '/var/lib/frota/clusters/local',
       },
       nodes: [
         {
@@ -151,5 +150,6 @@ describe('the summary of npm start', () => {
     expect(text).toContain('  hello/web  3/3 running  10.89.0.1:5000/hello/web:1\n');
     expect(text).toContain('  hello/web  http://10.89.0.11:8080/\n');
     expect(text).toContain('  bin/frota scale hello/web=5 --wait\n');
+    expect(text).toContain('  bin/frota logs -f hello ');
   });
 });

@@ -24,6 +24,10 @@ describe('YAML', () => {
     ['services: {a: {image: x, image: y}}', '1:26: duplicate key "image"; it is already on line 1'],
     ['services: {a: *x}', '1:15: unknown alias "*x"; no anchor "&x" precedes it'],
     ['services: &x {a: *x}', '1:18: alias "*x" refers to a value that contains it'],
+    [
+      'services: {web: {image: ${IMAGE:-app}, user: x}}',
+      '1:26: not valid YAML: Unexpected flow-map-start at node end; within { } and [ ] a reference needs quotes: "${NAME}"',
+    ],
     ['services: {a: !reset {}}', '1:15: not valid YAML: Unresolved tag: !reset'],
     ['services: {? [a] : {}}', '1:14: a key must be a string, not a list or a mapping'],
     ['services: {a: {<<: 3, image: x}}', '1:20: "<<" merges mappings'],
@@ -33,6 +37,10 @@ describe('YAML', () => {
     [bomb, 'it stands for more than 100000 values once its aliases are expanded'],
   ])('%.60s is refused', (text, message) => {
     expect(problemsOf(text)[0]).toContain(message);
+  });
+
+  it('tells of an unexpected token once, not of all that follows from it', () => {
+    expect(problemsOf('services: {web: {image: ${IMAGE:-app}, user: x}}\nname: a\n')).toHaveLength(1);
   });
 
   it('is YAML with a byte order mark and Windows line ends too', () => {
