@@ -107,7 +107,10 @@ function progressLines(stack: string, progress: StackProgress): Map<string, stri
     lines.set(`service ${name}`, text);
   }
   for (const task of unsettledTasks(progress)) {
-    lines.set(`task ${task.id}`, `${taskName(task)} ${taskLine(task, progress.failed)}`);
+    // Of the attempt before a line of its own, told once and not again with every step of this one.
+    const last = before(task, progress.failed);
+    if (last !== null) lines.set(`before ${task.id}`, printable(`${taskName(task)} ${last}`));
+    lines.set(`task ${task.id}`, `${taskName(task)} ${taskLine(task, [])}`);
   }
   if (!progress.declared && progress.tasks.length === 0) lines.set('gone', `${stack} removed`);
   return lines;

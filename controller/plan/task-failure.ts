@@ -36,7 +36,7 @@ const unhealthyText = ({ reason }: TaskStatus): string => reason ?? 'unhealthy';
 export function endText({ exitCode, reason, state }: TaskStatus): string {
   const code = exitCode === undefined ? undefined : `exit code ${String(exitCode)}`;
   if (reason === undefined) return code ?? state;
-  return code === undefined || reason.includes('exit code') ? reason : `${code}: ${reason}`;
+  return code === undefined || /exit code|exited with code/u.test(reason) ? reason : `${code}: ${reason}`;
 }
 
 /** 0 for one that never came to run. Of an end that was told without all before it, only the start is known. */

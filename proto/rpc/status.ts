@@ -3,6 +3,7 @@ import { Metadata, status } from '@grpc/grpc-js';
 import type { ServiceError } from '@grpc/grpc-js';
 import { describeError, errorCodes, FrotaError } from '../base/errors.ts';
 import type { ErrorCode, Problem } from '../base/errors.ts';
+import { withoutEmptyNote } from '../base/transport-words.ts';
 import { maxErrorMessageLength, maxErrorTrailerBytes, maxStatusDetailsLength } from './limits.ts';
 
 const errorTrailer = 'frota-error-bin';
@@ -100,7 +101,7 @@ const isProblem = (value: unknown): value is Problem =>
 
 /** A status that gRPC itself made: no connection, no time, no such method, a message too large. */
 function fromTransport(error: ServiceError, { address, path, deadlineMs }: CallPlace): FrotaError {
-  const cause = new Error(error.details === '' ? `gRPC status ${String(error.code)}` : error.details);
+  const cause = new Error(error.details === '' ? `gRPC status ${String(error.code)}` : withoutEmptyNote(error.details));
   const at = `the controller at ${address}`;
   switch (error.code) {
     case status.UNAVAILABLE:

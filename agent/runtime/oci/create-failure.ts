@@ -7,19 +7,21 @@ export function createFailure(spec: ContainerSpec, error: FrotaError): FrotaErro
   if (error.code !== 'invalid') return error;
   const command = JSON.stringify(spec.args[0] ?? '');
   const words = runtimeWords(error.message);
+  // The rest of the runtime's log lines says nothing to anybody.
+  const cause = new FrotaError(error.code, words);
   switch (commandFault(words)) {
     case 'not-found':
       return new FrotaError(
         'invalid',
         `exec ${command} not found in image; correct the service's command or entrypoint`,
-        { cause: error },
+        { cause },
       );
     case 'not-executable':
       return new FrotaError('invalid', `exec ${command} is no executable file in the image; correct the command`, {
-        cause: error,
+        cause,
       });
     case undefined:
-      return new FrotaError('unavailable', `the container could not be made: ${words}`, { cause: error });
+      return new FrotaError('unavailable', `the container could not be made: ${words}`, { cause });
   }
 }
 

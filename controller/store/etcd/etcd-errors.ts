@@ -16,6 +16,7 @@ import {
 } from 'etcd3';
 import { FrotaError } from '../../../proto/base/errors.ts';
 import type { ErrorCode } from '../../../proto/base/errors.ts';
+import { withoutEmptyNote } from '../../../proto/base/transport-words.ts';
 
 /** Answers that say something about the request or the state; everything else says that no answer came. */
 const answers: readonly (readonly [new (...args: never[]) => Error, ErrorCode, string])[] = [
@@ -48,7 +49,9 @@ export function etcdError(thrown: unknown, where: string): FrotaError {
   for (const [kind, code, text] of answers) {
     if (error instanceof kind) return new FrotaError(code, `etcd at ${where} ${text}`, { cause: error });
   }
-  return new FrotaError('unavailable', `etcd at ${where} does not answer`, { cause: error });
+  return new FrotaError('unavailable', `etcd at ${where} does not answer`, {
+    cause: new Error(withoutEmptyNote(error.message)),
+  });
 }
 
 /** A revision that is compacted, or one yet to come. */

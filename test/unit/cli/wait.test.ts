@@ -176,6 +176,18 @@ describe('apply --wait', () => {
     });
   });
 
+  it('tells in lines once what became of the attempt before, not with every step of this one', async () => {
+    const next = (state: 'preparing' | 'starting') =>
+      progress({ version: 2, converged: false, tasks: [aTask({ id: 'a2', state, restarts: 4 })], failed: [crash] });
+    line.control.watches = [[next('preparing'), next('starting'), progress({ version: 2 })]];
+    expect(await line.run('apply', '--wait')).toBe(0);
+    expect(line.err.split('\n').filter((text) => text.startsWith('hello/web.1'))).toEqual([
+      'hello/web.1 attempt 5, the one before on n2: exited with code 3',
+      'hello/web.1 preparing on n1',
+      'hello/web.1 starting on n1',
+    ]);
+  });
+
   it('reads what still starts, and says why it can’t', async () => {
     const unwell = progress({
       version: 2,

@@ -282,6 +282,15 @@ describe('what is stuck', () => {
       ['1 n1 failed: exit code 3: no database'],
     ],
     [
+      'the same, its exit code told once',
+      parts(
+        { restart: { condition: 'none' } },
+        [t1],
+        [aStatus('t1', 'failed', { exitCode: 3, reason: 'exited with code 3; its last output: no' })],
+      ),
+      ['1 n1 failed: exited with code 3; its last output: no'],
+    ],
+    [
       'one whose attempts are used up',
       parts(
         { restart: { condition: 'on-failure', maxAttempts: 2 } },

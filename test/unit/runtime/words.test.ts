@@ -5,7 +5,7 @@ import { createFailure } from '../../../agent/runtime/oci/create-failure.ts';
 import { isContainerId, runtimeFolders } from '../../../agent/runtime/oci/folders.ts';
 import { signalNumber } from '../../../agent/runtime/oci/signals.ts';
 import type { ContainerSpec } from '../../../agent/runtime/runtime.ts';
-import { FrotaError } from '../../../proto/base/errors.ts';
+import { describeError, FrotaError } from '../../../proto/base/errors.ts';
 
 describe('signalNumber', () => {
   it.each([
@@ -45,6 +45,7 @@ describe('createFailure', () => {
     ['exec: "foo": executable file not found in $PATH: unknown', 'invalid', 'exec "foo" not found in image'],
     ['executable file `foo` not found in $PATH: No such file or directory', 'invalid', 'exec "foo" not found in image'],
     ['exec: "/foo": stat /foo: no such file or directory', 'invalid', 'exec "foo" not found in image'],
+    ['time="2026" level=error msg="exec: \\"foo\\": executable file not found"', 'invalid', 'exec "foo" not found'],
     ['exec: "/foo": permission denied', 'invalid', 'exec "foo" is no executable file'],
     ['open executable: Permission denied', 'invalid', 'exec "foo" is no executable file'],
     [
@@ -57,6 +58,7 @@ describe('createFailure', () => {
     const error = createFailure(spec, new FrotaError('invalid', words));
     expect(error.code).toBe(code);
     expect(error.message).toContain(message);
+    expect(describeError(error)).not.toContain('level=');
   });
 
   it('leaves what the runtime did not say', () => {
