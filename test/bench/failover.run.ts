@@ -12,6 +12,7 @@ import type { TaskView } from '../../proto/domain/views.ts';
 import {
   containerPids,
   eventually,
+  freezeCgroup,
   frotaProgram,
   killCgroup,
   killPid,
@@ -104,8 +105,8 @@ async function measure(
   try {
     await sleep(marginMs);
     const told = history.events.length;
-    await fault();
     const faultAtMs = performance.now();
+    await fault();
     const recoveries = (): readonly RecoveryMoments[] =>
       history.events.slice(told).flatMap(({ recovery }) => recovery ?? []);
     await eventually(() => {
@@ -155,13 +156,17 @@ it('node loss', { timeout: rounds * 60_000 }, async () => {
     // Scaling down and up spreads the replicas again, so that the node has some to lose.
     for (const count of [1, replicas]) await cluster.frota('scale', `web=${String(count)}`, '--wait');
     const namespace = `frota-${cluster.name}-${victim}`;
+    const cgroup = `/frota/${cluster.name}/${victim}`;
     const spared = nodes.filter((name) => name !== victim);
     measured.push(
       await measure(({ node }) => node === victim, spared, async () => {
         await must('ip', ['-n', namespace, 'link', 'set', 'eth0', 'down']);
-        await killCgroup(`/frota/${cluster.name}/${victim}`);
+        // The agent that the supervisor starts again at once would take the CPU of the nodes that are measured.
+        await freezeCgroup(cgroup, true);
+        await killCgroup(cgroup);
       }), // prettier-ignore
     );
+    await freezeCgroup(cgroup, false);
     await must('ip', ['-n', namespace, 'link', 'set', 'eth0', 'up']);
   }
   tell('node loss', measured);

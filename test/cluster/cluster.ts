@@ -147,6 +147,14 @@ export async function pidsOfNamespace(namespace: string): Promise<readonly numbe
   return result.stdout.split('\n').filter(Boolean).map(Number);
 }
 
+/** A machine without power computes nothing: what is started in the cgroup stands still until it is thawed. */
+export async function freezeCgroup(path: string, isFrozen: boolean): Promise<void> {
+  const text = isFrozen ? '1' : '0';
+  await writeFile(`/sys/fs/cgroup/unified${path}/cgroup.freeze`, text).catch(() =>
+    writeFile(`/sys/fs/cgroup${path}/cgroup.freeze`, text),
+  );
+}
+
 /** SIGKILL to everything that belongs to a cgroup and below, as a power cut would. */
 export async function killCgroup(path: string): Promise<void> {
   await writeFile(`/sys/fs/cgroup/unified${path}/cgroup.kill`, '1').catch(() =>
