@@ -2,7 +2,7 @@
 import type { RestartPolicy } from '../../proto/domain/service.ts';
 import { defaultUpdatePolicy } from '../../proto/domain/update.ts';
 import type { UpdatePolicy } from '../../proto/domain/update.ts';
-import { maxReplicas } from '../../proto/domain/validate.ts';
+import { maxReplicas, maxRestartWindowMs } from '../../proto/domain/validate.ts';
 import { restartPolicyKeys, updateKeys } from './compose-keys.ts';
 import { readDuration } from './durations.ts';
 import type { TreeNode } from './tree.ts';
@@ -64,7 +64,7 @@ export function readRestartPolicy(reader: ValueReader, node: TreeNode, path: str
   const attemptsNode = fields?.get('max_attempts')?.value;
   const attempts = attemptsNode && reader.whole(attemptsNode, at('max_attempts'), 0, maxRestartAttempts);
   const delayMs = readDuration(reader, fields?.get('delay')?.value, at('delay'));
-  const windowMs = readDuration(reader, fields?.get('window')?.value, at('window'));
+  const windowMs = readDuration(reader, fields?.get('window')?.value, at('window'), maxRestartWindowMs);
   return {
     condition: condition ?? 'any',
     // As in Docker, zero means no bound, and no window.

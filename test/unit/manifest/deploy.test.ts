@@ -139,5 +139,11 @@ describe('deploy', () => {
       windowMs: 120_000,
     });
     expect(loadWeb('deploy: {restart_policy: {max_attempts: 0}}').restart).toEqual({ condition: 'any' });
+    expect(loadWeb('deploy: {restart_policy: {max_attempts: 3, window: 168h}}').restart).toEqual({
+      condition: 'any',
+      maxAttempts: 3,
+      windowMs: 604_800_000,
+    });
+    expect(problemsOf(webWith('deploy: {restart_policy: {window: 721h}}'))[0]).toContain('longer than 720h');
   });
 });
