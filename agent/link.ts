@@ -4,7 +4,7 @@ import { FrotaError } from '../proto/base/errors.ts';
 import { monoMs, wallMs } from '../proto/base/clock.ts';
 import type { Clock } from '../proto/base/clock.ts';
 import type { Logger } from '../proto/base/log.ts';
-import type { HeldUnit, Welcome } from '../proto/codec/dispatch.ts';
+import type { HeldUnit, LeaseGrant, Welcome } from '../proto/codec/dispatch.ts';
 import type { OpenStream, StreamDown, StreamUp } from '../proto/codec/streams.ts';
 import type { FetchedContent } from '../proto/domain/content.ts';
 import type { TaskStatus } from '../proto/domain/task.ts';
@@ -48,6 +48,7 @@ export interface NodeHooks {
   readonly onUnit: (key: string) => Promise<void>;
   readonly onSynced: () => Promise<void>;
   readonly onOpen: (request: OpenStream) => void;
+  readonly onLease: (grant: LeaseGrant) => void;
 }
 
 /** The link, for calls that need a controller. @throws FrotaError `unavailable` before there is a session. */
@@ -99,6 +100,9 @@ export class Link {
       onLivenessPlan: (plan) => {
         parts.heartbeats.setPlan(plan);
       },
+      onLease: (grant) => {
+        this.#node?.onLease(grant);
+      },
       onUnit: async (key) => this.#node?.onUnit(key),
       onSynced: async () => {
         this.#synced = true;
@@ -125,6 +129,10 @@ export class Link {
 
   applied(units: readonly HeldUnit[]): void {
     this.#session.applied(units);
+  }
+
+  askLeases(number: number): boolean {
+    return this.#session.askLeases(number);
   }
 
   async attach(hooks: NodeHooks): Promise<void> {

@@ -17,6 +17,7 @@ import { requirePrograms, startProgramsThrough } from './host/programs.ts';
 import { createImages } from './images/create-images.ts';
 import { ImagesAhead } from './images/images-ahead.ts';
 import { createCredentialProvider } from './images/registry-credentials.ts';
+import type { TaskLeases } from './fencing/task-leases.ts';
 import { createHeartbeats } from './liveness/heartbeats.ts';
 import { createWatchdog } from './liveness/watchdog.ts';
 import type { Watchdog } from './liveness/watchdog.ts';
@@ -27,6 +28,7 @@ import type { LinkParts } from './link.ts';
 import { createNodeNetwork, networkPrograms } from './network/node-network.ts';
 import type { NodeNetwork } from './network/network.ts';
 import { createNodeNames } from './node-names.ts';
+import { openLeases } from './open-leases.ts';
 import { openMounts } from './open-mounts.ts';
 import type { AgentOptions } from './options.ts';
 import { createOciRuntime } from './runtime/oci/oci-runtime.ts';
@@ -167,6 +169,7 @@ async function runNode({ parts, links, journal, drills, disk, calls }: NodeParts
   await names.resume();
   const { data: dataDir, run: runDir } = parts.options;
   const mounts = await openMounts({ dataDir, runDir, nodeName: self.nodeName, link: () => links[0], logger });
+  const leases = await openLeases(parts.options, { assignments, link: () => links[0], logger });
   const enforcer = createEnforcer(async () => {
     const unit = assignments.network();
     if (unit === undefined) return false;
@@ -193,6 +196,7 @@ async function runNode({ parts, links, journal, drills, disk, calls }: NodeParts
     network,
     files: names.files,
     mounts,
+    leases,
     journal,
     clock,
     logger,
@@ -208,14 +212,14 @@ async function runNode({ parts, links, journal, drills, disk, calls }: NodeParts
     logger.info({ nodeId: self.nodeId, subnet: self.subnet, tasks: tasks.statuses().length }, 'node is up');
     const link = connectOnce();
     const streams = new NodeStreams({ runtime, drills, open: (aborted) => link.openStream(aborted), logger });
-    await attachTasks(link, { tasks, enforcer, streams, ahead }, parts);
+    await attachTasks(link, { tasks, enforcer, streams, ahead, leases }, parts);
     await keepRight(parts, link, { network, disk }).finally(() => streams.close());
     // Said first, so that the controller gives this node its grace while the agent is away.
     heartbeats.announceRestart();
   } finally {
     if (!signal.aborted) logger.error({}, 'the node stops after a failure; its containers keep running');
     await enforcer.close();
-    await Promise.all([tasks.close(), ahead.close()]);
+    await Promise.all([tasks.close(), ahead.close(), leases.close()]);
     await Promise.allSettled([runtime.close(), images.close(), names.close(), network.close({ removeAll: false })]);
   }
 }
@@ -247,14 +251,17 @@ async function openHost({ options, address, logger }: LinkParts, self: NodeSelf,
   return { images, runtime, network };
 }
 
+interface Attached {
+  readonly tasks: NodeTasks;
+  readonly enforcer: Enforcer;
+  readonly streams: NodeStreams;
+  readonly ahead: ImagesAhead;
+  readonly leases: TaskLeases;
+}
+
 async function attachTasks(
   link: Link,
-  {
-    tasks,
-    enforcer,
-    streams,
-    ahead,
-  }: { tasks: NodeTasks; enforcer: Enforcer; streams: NodeStreams; ahead: ImagesAhead },
+  { tasks, enforcer, streams, ahead, leases }: Attached,
   { assignments }: LinkParts,
 ): Promise<void> {
   await link.attach({
@@ -271,6 +278,9 @@ async function attachTasks(
     },
     onOpen: (request) => {
       streams.answer(request);
+    },
+    onLease: (grant) => {
+      leases.granted(grant);
     },
   });
 }

@@ -15,6 +15,7 @@ import { createControl } from './api/control.ts';
 import type { Control } from './api/control.ts';
 import { createDispatch } from './dispatch/dispatch.ts';
 import type { Dispatch } from './dispatch/dispatch.ts';
+import { LeaseBook } from './dispatch/leases.ts';
 import { createLivenessJudge } from './liveness/liveness-judge.ts';
 import type { LivenessJudge } from './liveness/liveness-judge.ts';
 import { startControlLoop } from './loop/control-loop.ts';
@@ -28,7 +29,7 @@ import type { Registries } from './open-registries.ts';
 import type { ControllerOptions } from './options.ts';
 import { plan } from './plan/plan.ts';
 import { spareImages as chooseSpares } from './plan/spare-images.ts';
-import type { Plan, Snapshot } from './plan/snapshot.ts';
+import type { Plan, PlanInput, Snapshot } from './plan/snapshot.ts';
 import { rememberHashes } from './plan/template-hashes.ts';
 import { sparesOfNodes } from './schedule/spares.ts';
 import { ensureAdminContext } from './security/admin-context.ts';
@@ -72,6 +73,7 @@ interface Core {
   readonly sealer: Sealer;
   readonly registries: Registries;
   readonly judge: LivenessJudge;
+  readonly leases: LeaseBook;
   readonly loop: ControlLoop;
   readonly spares: SpareNodes;
   readonly history: History;
@@ -120,6 +122,7 @@ async function startCore(
   const mirror = await startMirror(store, logger);
   stops.push(() => mirror.close());
   const records = createRecords({ store, leadership, mirror });
+  const leases = new LeaseBook({ snapshot: () => mirror.snapshot(), confirmLead: () => records.confirmLead(), clock });
   const { host, port } = parseAddress(options.livenessListen);
   const judge = await createLivenessJudge({
     workerUrl: new URL('./liveness/worker.js', import.meta.url),
@@ -141,9 +144,7 @@ async function startCore(
     snapshot,
     liveness,
     plan: (snapshot, input) =>
-      mirror.unreadable().size === 0
-        ? plan(snapshot, { ...input, spares: spares.chosen(), templateHash })
-        : held(mirror.unreadable()),
+      decide({ mirror, leases }, snapshot, { ...input, spares: spares.chosen(), templateHash }),
     commit: (changes) => records.commit(changes),
     onCommitted: (changes, times) => {
       history.recoveries.committed(changes, times);
@@ -166,10 +167,23 @@ async function startCore(
     sealer,
     registries,
     judge,
+    leases,
     loop,
     spares,
     history,
   };
+}
+
+/** In one turn: nobody answers for a lease between the plan and what it says of it. */
+function decide(
+  { mirror, leases }: { readonly mirror: Mirror; readonly leases: LeaseBook },
+  snapshot: Snapshot,
+  input: PlanInput,
+): Plan {
+  if (mirror.unreadable().size > 0) return held(mirror.unreadable());
+  const decided = plan(snapshot, { ...input, leases: leases.known() });
+  leases.decided(decided.changes);
+  return decided;
 }
 
 /** A stack that can't be read looks like one that was removed: better nothing is decided until somebody has looked. */
@@ -209,6 +223,7 @@ function createSessions(core: Core, nodeWatch: NodeWatch): Dispatch {
       insecureRegistries: options.insecureRegistry,
       heartbeatIntervalMs: nodeWatch.planFor(nodeId).heartbeatIntervalMs,
     }),
+    leases: (nodeId, number) => core.leases.answer(nodeId, number),
     livenessPlan: (nodeId) => nodeWatch.planFor(nodeId),
     pong: (nodeId, number) => {
       judge.pong(nodeId, number);

@@ -19,7 +19,7 @@ export function containerSpec(
     slot: slotName(serviceId(task.stack, task.service), task.slot),
     lowerDirs: image.lowerDirs,
     args: processArguments(task, image),
-    environment: mergeEnvironment(image.config.environment, template.environment),
+    environment: mergeEnvironment(image.config.environment, { ...template.environment, ...fenceVariable(task) }),
     workingDir: template.workingDir ?? (image.config.workingDir === '' ? '/' : image.config.workingDir),
     user: template.user ?? image.config.user,
     hostname: task.id,
@@ -46,6 +46,10 @@ function processArguments(task: AssignedTask, image: Image): readonly string[] {
   }
   return args;
 }
+
+/** Greater with each container of its slot: whatever it writes to can refuse one that was believed to be gone. */
+const fenceVariable = ({ fence }: AssignedTask): Readonly<Record<string, string>> =>
+  fence === undefined ? {} : { FROTA_FENCE: String(fence) };
 
 /** The service's values over the image's; the image's order is kept. */
 function mergeEnvironment(image: readonly string[], service: Readonly<Record<string, string>>): readonly string[] {

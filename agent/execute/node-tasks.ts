@@ -40,11 +40,21 @@ export class NodeTasks {
     for (const { id, value } of records) {
       const observed = { container: containerById.get(id), attachment: attachmentById.get(id) };
       const record = value as TaskRecord;
+      // Its lease file is gone, or was never written: nothing would kill it in time.
+      const unguarded = record.assigned.fence !== undefined && !this.#ports.leases.isGuarded(id);
+      if (unguarded && observed.container?.state.kind === 'running') await this.#killUnguarded(id);
       const stillWanted = wantedById === undefined ? record.assigned : wantedById.get(id);
       this.#actors.set(id, new TaskActor(this.#ports, record, observed, stillWanted));
     }
     const strays = new Set([...containerById.keys(), ...attachmentById.keys(), ...withFiles, ...withMounts]);
     for (const id of strays) if (!this.#actors.has(id)) await this.#removeStray(id);
+  }
+
+  async #killUnguarded(id: string): Promise<void> {
+    this.#ports.logger.error({ taskId: id }, 'killed: a fenced task does not run without a guard');
+    await this.#ports.runtime.kill(id, 'SIGKILL').catch((error: unknown) => {
+      this.#ports.logger.error({ taskId: id, error: describeError(error) }, 'cannot be killed');
+    });
   }
 
   async #removeStray(id: string): Promise<void> {
@@ -54,6 +64,7 @@ export class NodeTasks {
       await this.#ports.network.detach(id);
       await this.#ports.files.remove(id);
       await this.#ports.mounts.remove(id);
+      await this.#ports.leases.release(id);
     } catch (error) {
       this.#ports.logger.error({ taskId: id, error: describeError(error) }, 'cannot remove a stray container');
     }

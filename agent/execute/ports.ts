@@ -40,12 +40,27 @@ export interface TaskMounts {
   list(): Promise<readonly string[]>;
 }
 
+/** Leases of fenced tasks; nothing of it is asked for any other task. */
+export interface FencedTasks {
+  /** It has a lease, and the guard kills it when that ends. */
+  holds(taskId: string): boolean;
+  /** It had a lease, which has ended. */
+  hasEnded(taskId: string): boolean;
+  /** The guard knows of it. */
+  isGuarded(taskId: string): boolean;
+  /** Resolves when it holds, for a container that is made and not started. @throws FrotaError, `cancelled` when `signal` aborts. */
+  arm(task: AssignedTask, signal: AbortSignal): Promise<void>;
+  /** Its container is gone. No error if there is nothing. */
+  release(taskId: string): Promise<void>;
+}
+
 export interface ActorPorts {
   readonly images: Images;
   readonly runtime: Runtime;
   readonly network: NodeNetwork;
   readonly files: TaskFiles;
   readonly mounts: TaskMounts;
+  readonly leases: FencedTasks;
   readonly journal: Journal;
   readonly clock: Clock;
   readonly logger: Logger;

@@ -6,7 +6,7 @@ import { describeError } from '../../proto/base/errors.ts';
 import type { AssignedTask } from '../../proto/domain/assignment.ts';
 import type { TaskState, TaskStatus } from '../../proto/domain/task.ts';
 import { containerCheck, healthReason } from '../reconcile/health.ts';
-import { interruptible, nextStep } from '../reconcile/task-step.ts';
+import { beginning, interruptible, nextStep } from '../reconcile/task-step.ts';
 import type { LocalTask, ObservedContainer, Step, TaskEnd } from '../reconcile/task-step.ts';
 import type { Image } from '../images/images.ts';
 import type { Attachment } from '../network/network.ts';
@@ -21,6 +21,9 @@ import { JournaledRecord } from './task-record.ts';
 
 /** A step that must succeed in the end (stop, release, record) is tried again after this long. */
 const retryDelayMs = 1_000;
+
+/** 128 + SIGKILL */
+const killedExitCode = 137;
 
 type Executors = { readonly [K in Step['kind']]: (step: Extract<Step, { kind: K }>) => Promise<void> };
 
@@ -137,13 +140,12 @@ export class TaskActor {
     const { id } = this.assigned;
     if (aborted) return;
     this.#ports.logger.warn({ taskId: id, step: step.kind, error: describeError(error) }, 'step failed');
-    const begins = step.kind === 'pull' || step.kind === 'attach' || step.kind === 'create' || step.kind === 'start';
-    if (!begins) {
+    if (!beginning.has(step.kind)) {
       await this.#bell.wait(retryDelayMs);
       return;
     }
     // What a failed start left of the container goes in `release`; the end is recorded even if the disk is full.
-    if (step.kind === 'start') this.#container = { kind: 'created' };
+    if (step.kind === 'start' || step.kind === 'arm') this.#container = { kind: 'created' };
     await this.#recordEnd({ state: 'rejected', reason: describeError(error), finishedAtMs: this.#nowMs() }).catch(
       (journalError: unknown) => {
         this.#ports.logger.error(
@@ -166,6 +168,10 @@ export class TaskActor {
       this.#ports.logger.debug({ taskId: this.assigned.id, address: this.#attachment.address }, 'attached');
     },
     create: () => this.#create(),
+    arm: async () => {
+      this.#report('ready', { reason: 'waits for its lease' });
+      await this.#ports.leases.arm(this.assigned, this.#signal());
+    },
     start: () => this.#start(),
     'tell-health': () => this.#tellHealth(),
     // Journaled, so that an agent that starts again does not wait anew.
@@ -187,6 +193,7 @@ export class TaskActor {
       await this.#ports.files.remove(id);
       await this.#ports.mounts.remove(id);
       await this.#ports.network.detach(id);
+      if (this.assigned.fence !== undefined) await this.#ports.leases.release(id);
       if (before !== undefined) await this.#record.saveEnd();
       this.#attachment = undefined;
     },
@@ -194,6 +201,7 @@ export class TaskActor {
       const { id } = this.assigned;
       await this.#ports.files.remove(id);
       await this.#ports.mounts.remove(id);
+      if (this.assigned.fence !== undefined) await this.#ports.leases.release(id);
       await this.#record.delete();
       this.#forgotten = true;
       this.#ports.onForgotten(id);
@@ -235,6 +243,8 @@ export class TaskActor {
 
   async #start(): Promise<void> {
     await this.#record.save({ startRequested: true });
+    // The disk may have taken its time.
+    if (this.#lacksLease()) return;
     const isChecked = this.#record.current.check !== undefined;
     this.#report('starting', isChecked ? { health: 'starting' } : {});
     const { startedAtMs } = await this.#ports.runtime.start(this.assigned.id);
@@ -269,11 +279,19 @@ export class TaskActor {
   }
 
   async #recordEnd(end: TaskEnd): Promise<void> {
-    const reason = end.state === 'failed' ? await this.#withLastOutput(end.reason) : end.reason;
+    const told = this.#ranOut(end)
+      ? 'killed by the guard: its lease ended, as no controller could be asked'
+      : end.reason;
+    const reason = end.state === 'failed' ? await this.#withLastOutput(told) : told;
     const full: TaskEnd = { ...end, ...(reason === undefined ? {} : { reason }) };
     this.#record.setEnd(full);
     this.#report(full.state, endFields(full));
     await this.#record.saveEnd();
+  }
+
+  #ranOut({ state, exitCode }: TaskEnd): boolean {
+    const { id, fence } = this.assigned;
+    return state === 'failed' && exitCode === killedExitCode && fence !== undefined && this.#ports.leases.hasEnded(id);
   }
 
   /** The last line a failed container wrote usually says why. */
@@ -302,12 +320,17 @@ export class TaskActor {
       imageReady: this.#image !== undefined,
       attached: this.#attachment !== undefined,
       container: this.#container,
+      lacksLease: this.#lacksLease(),
       hasHealthNews: this.#health.hasNews,
       killSent: this.#killSent,
       ...(end === undefined ? {} : { end }),
       ...(drainedAtMs === undefined ? {} : { drainedAtMs }),
       ...(stopSentAtMs === undefined ? {} : { stopSentAtMs }),
     };
+  }
+
+  #lacksLease(): boolean {
+    return this.assigned.fence !== undefined && !this.#ports.leases.holds(this.assigned.id);
   }
 
   /** Read through a method: an exit can change it during an `await`, which control flow analysis does not see. */

@@ -35,6 +35,8 @@ export interface LocalTask {
   readonly imageReady: boolean;
   readonly attached: boolean;
   readonly container: ObservedContainer;
+  /** It is fenced, and may not be started now. */
+  readonly lacksLease?: boolean;
   /** Its health is not what was last told of it. */
   readonly hasHealthNews?: boolean;
   readonly end?: TaskEnd;
@@ -49,6 +51,8 @@ export type Step =
   | { readonly kind: 'pull' }
   | { readonly kind: 'attach' }
   | { readonly kind: 'create' }
+  /** Of a fenced task: waits for its lease, and for the guard to know of it. */
+  | { readonly kind: 'arm' }
   | { readonly kind: 'start' }
   /** Reports and records its health. */
   | { readonly kind: 'tell-health' }
@@ -76,8 +80,10 @@ export interface StepInput {
   readonly nowMs: number;
 }
 
+/** Steps whose failure is the task's: it is rejected. */
+export const beginning: ReadonlySet<Step['kind']> = new Set(['pull', 'attach', 'create', 'arm', 'start']);
 /** Steps that a change of what is wanted interrupts. */
-export const interruptible: ReadonlySet<Step['kind']> = new Set(['pull', 'attach', 'create']);
+export const interruptible: ReadonlySet<Step['kind']> = new Set(['pull', 'attach', 'create', 'arm']);
 
 export function nextStep(local: LocalTask, input: StepInput): Step {
   const wantRunning = input.wanted?.desired === 'running';
@@ -100,7 +106,7 @@ export function nextStep(local: LocalTask, input: StepInput): Step {
 
 function starting(local: LocalTask, input: StepInput): Step {
   if (!input.mayStart) return { kind: 'wait' };
-  if (local.container.kind === 'created') return { kind: 'start' };
+  if (local.container.kind === 'created') return { kind: local.lacksLease === true ? 'arm' : 'start' };
   if (!local.imageReady) return { kind: 'pull' };
   if (!local.attached) return { kind: 'attach' };
   return { kind: 'create' };

@@ -14,6 +14,7 @@ import type {
   HeldUnit,
   StatusReport,
   Welcome,
+  LeaseGrant,
   LivenessPlan,
 } from '../../proto/codec/dispatch.ts';
 import type { UnitChange } from '../../proto/codec/assignment.ts';
@@ -42,6 +43,7 @@ export interface SessionPorts {
   readonly onUnit: (key: string) => Promise<void>;
   readonly onSynced: () => Promise<void>;
   readonly onLivenessPlan: (plan: LivenessPlan) => void;
+  readonly onLease: (grant: LeaseGrant) => void;
   /** Answered on a stream of its own; returns at once. */
   readonly onOpen: (request: OpenStream) => void;
   readonly clock: Clock;
@@ -55,6 +57,8 @@ export interface Session {
   /** All service units that names, VIPs and ports follow from now on; what is news of it goes out at once. */
   applied(units: readonly HeldUnit[]): void;
   readonly connected: boolean;
+  /** Asks for the leases of fenced tasks. False: there is no controller to ask; what is sent may be lost nevertheless. */
+  askLeases(number: number): boolean;
   close(): Promise<void>;
 }
 
@@ -104,6 +108,12 @@ class AgentSession implements Session {
   applied(units: readonly HeldUnit[]): void {
     this.#applied.set(units);
     setImmediate(() => void this.#flush());
+  }
+
+  askLeases(number: number): boolean {
+    if (this.#stream === undefined) return false;
+    this.#stream.send({ kind: 'lease-request', number }).catch(() => undefined);
+    return true;
   }
 
   async close(): Promise<void> {
@@ -160,6 +170,9 @@ class AgentSession implements Session {
         break;
       case 'liveness':
         this.#ports.onLivenessPlan(message);
+        break;
+      case 'lease':
+        this.#ports.onLease(message);
         break;
       case 'ping':
         // Not awaited before the next message: a full stream is no reason to stop reading.

@@ -11,6 +11,7 @@ import type {
   HeldUnit,
   StatusReport,
   Welcome,
+  LeaseGrant,
   LivenessPlan,
 } from '../../proto/codec/dispatch.ts';
 import { serviceUnitKey, unitKey } from '../../proto/domain/assignment.ts';
@@ -46,6 +47,8 @@ export interface DispatchPorts {
   readonly livenessPlan: (nodeId: string) => LivenessPlan;
   /** The node answered a ping. */
   readonly pong: (nodeId: string, number: number) => void;
+  /** Of the node's fenced tasks. @throws FrotaError when this controller can't know that it leads. */
+  readonly leases: (nodeId: string, number: number) => Promise<LeaseGrant>;
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -159,6 +162,7 @@ async function takeIn(
       const next = await messages.next();
       if (next.done === true) break;
       if (next.value.kind === 'pong') ports.pong(nodeId, next.value.number);
+      if (next.value.kind === 'lease-request') answerLease(ports, nodeId, next.value.number, mailbox);
       if (next.value.kind === 'applied') onApplied(next.value.units);
       if (next.value.kind !== 'statuses') continue;
       await takeBatch(ports, nodeId, next.value.reports);
@@ -174,6 +178,13 @@ async function takeIn(
       );
   }
   mailbox.end();
+}
+
+/** Not awaited: the store may take its time, and statuses need not wait for it. A request without an answer is asked again. */
+function answerLease(ports: DispatchPorts, nodeId: string, number: number, mailbox: Mailbox): void {
+  ports.leases(nodeId, number).then(mailbox.put, (error: unknown) => {
+    ports.logger.warn({ nodeId, error: describeError(error) }, 'leases are not renewed');
+  });
 }
 
 async function takeBatch(ports: DispatchPorts, nodeId: string, reports: readonly StatusReport[]): Promise<void> {

@@ -146,8 +146,8 @@ export function assignedTasksOf(snapshot: Snapshot, nodeId: string): readonly As
 function assignedTask(task: Task, status: TaskStatus | undefined): AssignedTask | undefined {
   if (task.orphaned === true || task.desired === 'remove') return undefined;
   if (status !== undefined && isEnded(status.state)) return undefined;
-  const { id, stack, service, slot, template, desired } = task;
-  return { id, stack, service, slot, template, desired };
+  const { id, stack, service, slot, template, desired, fence } = task;
+  return { id, stack, service, slot, template, desired, ...(fence === undefined ? {} : { fence }) };
 }
 
 /** It has an address on its node, and may still use it. */

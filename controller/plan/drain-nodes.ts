@@ -1,13 +1,14 @@
 /**
  * Drained nodes give up what they have, and nodes that a service's constraints no longer allow what they have of it: each task's replacement runs elsewhere before it goes, so many at a time as the
- * service's update policy says. A task that holds a volume of the node is stopped and its slot waits there; a global
+ * service's update policy says. A task that holds a volume of the node is stopped and its slot waits there; a fenced one is stopped before
+ * its replacement is made; a global
  * service's slots are not wanted on such a node at all.
  */
 import { isWanted, retire, stateOf } from './draft.ts';
 import type { Declaration, Draft, DraftService, DraftTask } from './draft.ts';
 import { retryBeside, startBeside } from './replace-task.ts';
 import { policyInForce, templateInForce } from './rollout-policy.ts';
-import { isPinned, serves, whyLeaves } from './slot-holders.ts';
+import { isPinned, serves, startsFirst, whyLeaves } from './slot-holders.ts';
 import { attemptAfter } from './slot-progress.ts';
 import { wantedSlots } from './wanted-slots.ts';
 
@@ -32,8 +33,12 @@ function drainService(draft: Draft, service: DraftService, inForce: Declaration)
     const tasks = service.slots.get(slot) ?? [];
     const holder = tasks.find((task) => isWanted(task) && whyLeaves(draft, service, inForce, task) !== undefined);
     if (holder === undefined) continue;
-    if (isPinned(service, holder.task) || stateOf(holder) !== 'running') {
-      // It serves nobody yet, or can't run anywhere else.
+    if (
+      !startsFirst(draft, service, inForce, holder) ||
+      isPinned(service, holder.task) ||
+      stateOf(holder) !== 'running'
+    ) {
+      // It serves nobody yet, can't run anywhere else, or may not run beside another.
       retire(holder, whyLeaves(draft, service, inForce, holder) ?? '');
       continue;
     }

@@ -1,9 +1,12 @@
 /**
  * A lost node's tasks are given up: orphaned, so that their slots are free for replacements in the same pass. On a node
- * that is only suspect or unreachable they stay; the scheduler places nothing new there.
+ * that is only suspect or unreachable they stay, and fenced ones until their lease has ended; the scheduler places nothing new there.
  */
-import { isLive, tasksOf } from './draft.ts';
+import { leaseEndsAfterMs } from '../../proto/domain/fencing.ts';
+import type { Task } from '../../proto/domain/task.ts';
+import { isLive, tasksOf, wakeAt } from './draft.ts';
 import type { Draft } from './draft.ts';
+import { leaseLeftMs } from './leases.ts';
 
 /** Nodes lost this close together were lost together. */
 export const massFailureWindowMs = 5_000;
@@ -20,7 +23,7 @@ export function judgeNodes(draft: Draft): void {
       const { nodeId } = task.task;
       if (nodeId === undefined || !isLive(task)) continue;
       const reason = whyLost(draft, nodeId);
-      if (reason === undefined) continue;
+      if (reason === undefined || mayStillRun(draft, task.task)) continue;
       task.task = { ...task.task, orphaned: true, desired: 'shutdown', desiredReason: reason };
     }
   }
@@ -45,6 +48,22 @@ function holdMassFailure(draft: Draft): ReadonlySet<string> {
     message: `lost together, which is more likely the network than the nodes: the tasks they still have are given up in ${String(Math.ceil((untilMs - now.wallMs) / 1000))} s`,
   });
   return new Set(together.map(({ id }) => id));
+}
+
+/** A fenced task whose lease may still hold keeps its slot; the pass after that gives it up. */
+function mayStillRun(draft: Draft, task: Task): boolean {
+  const { leases, now } = draft.input;
+  const leftMs = leases === undefined ? 0 : leaseLeftMs(task, leases, now.monoMs);
+  if (leftMs === 0) return false;
+  wakeAt(draft, now.wallMs + Math.ceil(leftMs));
+  const node = draft.snapshot.nodes.get(task.nodeId ?? '')?.value.name ?? task.nodeId ?? '';
+  const waitsMs = leaseEndsAfterMs(task.template.fenceLeaseMs ?? 0);
+  const seconds = String(Math.round(waitsMs / 100) / 10);
+  draft.reasons.set(
+    task.id,
+    `waits until ${seconds} s after node ${node} was last answered (or this controller began to lead): its lease may still hold there`,
+  );
+  return true;
 }
 
 function whyLost(draft: Draft, nodeId: string): string | undefined {

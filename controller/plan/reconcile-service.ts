@@ -6,6 +6,7 @@
 import { addToSlot, isLive, latestOf, retire, tasksOf } from './draft.ts';
 import type { Declaration, Draft, DraftService, DraftTask } from './draft.ts';
 import type { ServiceSpec } from '../../proto/domain/service.ts';
+import { isFenced } from './leases.ts';
 import { isReplaced, noPredecessor, succeed, succeedWithNewTemplate } from './restart-policy.ts';
 import type { Succession } from './restart-policy.ts';
 import { hasFallenBack, templateInForce } from './rollout-policy.ts';
@@ -127,6 +128,8 @@ export function addTask(
     desired: 'running' as const,
     createdAtMs: draft.input.now.wallMs,
     ...(version === undefined ? {} : { rollout: version }),
+    // An earlier task of the slot was planned on an earlier revision: it is in this picture, where this one is not yet.
+    ...(isFenced(declared.spec.template) ? { fence: draft.snapshot.revision } : {}),
     ...from,
   };
   addToSlot(service, { status: undefined, task, deleted: false });

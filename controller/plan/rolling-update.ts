@@ -1,15 +1,16 @@
 /**
  * Updates that are under way, batch by batch: the next one begins when every slot of the one before runs well and has
  * been watched for the policy's time, or has failed within what is borne. Start-first: a slot's new task runs well
- * before the old one goes (`slot-holders`); stop-first: it is made when the old one has ended (`reconcile-service`).
+ * before the old one goes (`slot-holders`); stop-first, and always with fenced tasks: it is made when the old one has ended (`reconcile-service`).
  */
 import type { Resources } from '../../proto/domain/resources.ts';
 import type { Rollout, UpdatePolicy } from '../../proto/domain/update.ts';
 import { isLive, retire, wakeAt } from './draft.ts';
 import type { Declaration, Draft, DraftService } from './draft.ts';
+import { isFenced } from './leases.ts';
 import { retryBeside, startBeside } from './replace-task.ts';
 import { isUnderWay, policyInForce, templateInForce } from './rollout-policy.ts';
-import { runsWell, whyLeaves, whyOutdated } from './slot-holders.ts';
+import { runsWell, startsFirst, whyLeaves, whyOutdated } from './slot-holders.ts';
 import { isCurrent, slotProgress } from './slot-progress.ts';
 import type { SlotProgress } from './slot-progress.ts';
 import { wantedSlots } from './wanted-slots.ts';
@@ -70,7 +71,7 @@ function besidesRoomless(
   outdated: readonly Outdated[],
 ): readonly Outdated[] {
   if (open.some(({ kind }) => kind !== 'waits-for-room')) return [];
-  if (order === 'start-first') return outdated;
+  if (order === 'start-first' && !isFenced(spec.template)) return outdated;
   return outdated.filter(({ holder: { task } }) => {
     const node = draft.snapshot.nodes.get(task.nodeId ?? '')?.value;
     return node?.availability === 'active' && isWithin(spec.template.reservations, task.template.reservations);
@@ -93,7 +94,7 @@ function nextBatch(
   rollout: Rollout,
   candidates: readonly Outdated[],
 ): void {
-  const { delayMs, parallelism, order } = policyInForce(inForce.spec, rollout);
+  const { delayMs, parallelism } = policyInForce(inForce.spec, rollout);
   const nowMs = draft.input.now.wallMs;
   const { batchDoneAtMs = nowMs, ...begun } = rollout;
   // A clock that was set back to before the batch was done says nothing about how long that was ago.
@@ -105,7 +106,7 @@ function nextBatch(
   }
   const batch = parallelism === 0 ? candidates : candidates.slice(0, parallelism);
   for (const { tasks, holder } of batch) {
-    if (order === 'start-first') startBeside(draft, service, inForce, tasks, holder);
+    if (startsFirst(draft, service, inForce, holder)) startBeside(draft, service, inForce, tasks, holder);
     else retire(holder, whyOutdated(draft, service, inForce, holder) ?? '');
   }
   setRollout(service, { ...begun, batches: begun.batches + 1 });

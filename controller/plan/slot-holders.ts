@@ -8,6 +8,7 @@ import { checkOf } from '../schedule/attributes.ts';
 import { taskStateRank } from '../../proto/domain/task.ts';
 import { isLive, isWanted, retire, stateOf } from './draft.ts';
 import type { Declaration, Draft, DraftService, DraftTask } from './draft.ts';
+import { isFenced } from './leases.ts';
 import { policyInForce } from './rollout-policy.ts';
 
 export const tookItsSlot = 'another task took its slot';
@@ -86,8 +87,9 @@ export function settleHolder(
   return holder;
 }
 
-/** Whether the task's replacement comes up before it goes: that of one that leaves its node always does. */
-function startsFirst(draft: Draft, service: DraftService, inForce: Declaration, task: DraftTask): boolean {
+/** Whether the task's replacement comes up before it goes: that of one that leaves its node always does, that of a fenced one never. */
+export function startsFirst(draft: Draft, service: DraftService, inForce: Declaration, task: DraftTask): boolean {
+  if (isFenced(task.task.template) || isFenced(inForce.spec.template)) return false;
   if (whyLeaves(draft, service, inForce, task) !== undefined) return true;
   return policyInForce(inForce.spec, service.record?.rollout).order === 'start-first';
 }

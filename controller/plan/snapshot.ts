@@ -6,6 +6,7 @@ import type { Node, NodeFacts, NodeLiveness } from '../../proto/domain/node.ts';
 import type { Pin, Service, Stack, TaskTemplate } from '../../proto/domain/service.ts';
 import type { Task, TaskStatus } from '../../proto/domain/task.ts';
 import type { SparesByService } from '../schedule/spares.ts';
+import type { Leases } from './leases.ts';
 
 /** A record with the revision that a change of it must compare against. */
 export interface Stored<T> {
@@ -45,6 +46,8 @@ export interface PlanInput {
   readonly liveness: ReadonlyMap<string, NodeLiveness>;
   /** By `stack/service`: nodes that were given its image ahead of need. */
   readonly spares?: SparesByService;
+  /** Of fenced tasks; absent: none holds, as for a plan that only asks what would fit. */
+  readonly leases?: Leases;
   /** `sha256` or the like of a canonical text, as hex; passed in because pure rooms import no `node:*`. */
   readonly hash: (text: string) => string;
   /** Gives what `hash` gives of a template, and need not work it out anew in each pass (`template-hashes`). */

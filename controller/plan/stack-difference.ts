@@ -105,6 +105,7 @@ function templateFacts(template: TaskTemplate, show: Show, hide: Hide): void {
   show('cpu reservation', reservations.cpuMillis / 1_000);
   show('memory reservation', formatBytes(reservations.memoryBytes));
   show('stop grace period', durationText(template.stopGracePeriodMs));
+  show('lease', template.fenceLeaseMs && durationText(template.fenceLeaseMs));
   show('drain delay', durationText(template.drainDelayMs));
   hide('health check', template.healthCheck);
   for (const mount of template.mounts) hide(`mount at ${mount.target}`, mount);

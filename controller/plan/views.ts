@@ -182,11 +182,13 @@ function reasonOf(
   task: Task,
   status: TaskStatus | undefined,
   state: TaskState,
-  whyPending: string | undefined,
+  planned: string | undefined,
 ): string | null {
-  if (state === 'pending') return whyPending ?? null;
+  if (state === 'pending') return planned ?? null;
   if (state === 'orphaned' || state === 'shutdown') return task.desiredReason ?? status?.reason ?? null;
   if (isEnded(state)) return status?.reason ?? endedWith(status) ?? null;
+  // Its node is lost and may still run it.
+  if (planned !== undefined && task.fence !== undefined) return planned;
   return (task.desired === 'running' ? status?.reason : task.desiredReason) ?? null;
 }
 

@@ -20,6 +20,8 @@ export interface MovableFence {
    * @throws FrotaError `conflict` when another controller leads, else as `Store.commit`.
    */
   move(): Promise<void>;
+  /** Resolves when, at some moment since the call, this controller led. @throws as `move`. */
+  confirm(): Promise<void>;
 }
 
 /** An earlier move whose answer was lost may come in between; a store where that goes on is not well. */
@@ -29,12 +31,16 @@ export function createFence(store: Store, { cluster, fence }: Leadership, mirror
   let current: Fence = fence;
   let moving: Promise<void> | undefined;
 
+  async function ownRecord(key: string) {
+    const entry = (await store.range(key)).entries.find((found) => found.key === key);
+    if (entry === undefined || decodeClusterRecord(entry.value).epoch !== cluster.epoch) throw superseded();
+    return entry;
+  }
+
   async function move(): Promise<void> {
     const { key } = current;
     for (let round = 0; round < maxRounds; round += 1) {
-      const entry = (await store.range(key)).entries.find((found) => found.key === key);
-      if (entry === undefined || decodeClusterRecord(entry.value).epoch !== cluster.epoch) throw superseded();
-      const { modRevision, value } = entry;
+      const { modRevision, value } = await ownRecord(key);
       const [result] = await store.commit([
         { compares: [{ key, modRevision }], operations: [{ kind: 'put', key, value }] },
       ]);
@@ -48,6 +54,9 @@ export function createFence(store: Store, { cluster, fence }: Leadership, mirror
 
   return {
     current: () => current,
+    confirm: async () => {
+      await ownRecord(current.key);
+    },
     move: () => {
       moving ??= move().finally(() => {
         moving = undefined;

@@ -28,6 +28,8 @@ export interface Records {
   history(stack: string): Promise<readonly Revision[]>;
   /** Any transactions, fenced. Resolves when the snapshot shows them; false for each that conflicted. */
   write(transactions: readonly Transaction[]): Promise<readonly boolean[]>;
+  /** Asks the store. @throws FrotaError `conflict` when another controller leads, else as `Store.range`. */
+  confirmLead(): Promise<void>;
   /** Puts a node if it still has `modRevision`. False: somebody was first. */
   putNode(node: Node, modRevision: number): Promise<boolean>;
   /** Durable when it resolves. A status whose task is gone is dropped. */
@@ -55,6 +57,7 @@ export function createRecords({
   return {
     write,
     commit: planCommits(store, fence, mirror),
+    confirmLead: () => fence.confirm(),
     putStack: async (name, revision, modRevision) => {
       const latest = mirror.snapshot().stacks.get(name)?.value.version ?? 0;
       const operations = revision === undefined ? removal(name, latest) : acceptance(revision);

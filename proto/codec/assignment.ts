@@ -31,16 +31,19 @@ const assignedTaskToWire = (value: AssignedTask): Sent<'AssignedTask'> => ({
   slot: w.uint32(value.slot, 'AssignedTask.slot'),
   desired: assignedStateEnum.toWire(value.desired),
   template: templateToWire(value.template),
+  fence: w.optionalLong(value.fence, 'AssignedTask.fence'),
 });
 
-const assignedTaskFromWire = (wire: Received<'AssignedTask'>): AssignedTask => ({
-  id: w.name(wire.id, 'AssignedTask.id'),
-  stack: w.name(wire.stack, 'AssignedTask.stack'),
-  service: w.name(wire.service, 'AssignedTask.service'),
-  slot: wire.slot,
-  desired: assignedStateEnum.fromWire(wire.desired, 'AssignedTask.desired'),
-  template: templateFromWire(w.required(wire.template, 'AssignedTask.template')),
-});
+const assignedTaskFromWire = (wire: Received<'AssignedTask'>): AssignedTask =>
+  w.fields<AssignedTask>({
+    id: w.name(wire.id, 'AssignedTask.id'),
+    stack: w.name(wire.stack, 'AssignedTask.stack'),
+    service: w.name(wire.service, 'AssignedTask.service'),
+    slot: wire.slot,
+    desired: assignedStateEnum.fromWire(wire.desired, 'AssignedTask.desired'),
+    template: templateFromWire(w.required(wire.template, 'AssignedTask.template')),
+    fence: w.fromOptionalLong(wire.fence, 'AssignedTask.fence'),
+  });
 
 const endpointToWire = ({ taskId, nodeId, address, slot }: Endpoint): Sent<'Endpoint'> => ({
   taskId,

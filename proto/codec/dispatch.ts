@@ -75,7 +75,9 @@ export type AgentMessage =
   /** Service units that this node's names, VIPs and ports follow from now on. */
   | { readonly kind: 'applied'; readonly units: readonly HeldUnit[] }
   /** The answer to a ping, by its number. */
-  | { readonly kind: 'pong'; readonly number: number };
+  | { readonly kind: 'pong'; readonly number: number }
+  /** Asks for its fenced tasks' leases. */
+  | { readonly kind: 'lease-request'; readonly number: number };
 
 export interface Welcome {
   readonly kind: 'welcome';
@@ -107,6 +109,13 @@ export interface LivenessPlan {
   readonly peers: readonly LivenessPeer[];
 }
 
+/** The answer to a request for leases: the tasks named may run for their lease, from when the request was sent. */
+export interface LeaseGrant {
+  readonly kind: 'lease';
+  readonly number: number;
+  readonly taskIds: readonly string[];
+}
+
 /** Controller → agent. `welcome` is the first message and only the first; `synced`: all that differed has been sent. */
 export type ControllerMessage =
   | Welcome
@@ -116,7 +125,8 @@ export type ControllerMessage =
   | OpenStream
   | LivenessPlan
   /** To a node whose datagrams are not heard: answered with a pong. */
-  | { readonly kind: 'ping'; readonly number: number };
+  | { readonly kind: 'ping'; readonly number: number }
+  | LeaseGrant;
 
 export const joinRequest: Codec<JoinRequest> = w.messageCodec(
   'JoinRequest',
@@ -186,7 +196,7 @@ const reportFromWire = (wire: Received<'StatusReport'>): StatusReport =>
 const copyUnits = (units: readonly HeldUnit[]): HeldUnit[] => units.map(({ key, revision }) => ({ key, revision }));
 
 function agentMessageToWire(message: AgentMessage): Sent<'AgentMessage'> {
-  const none = { hello: null, statuses: null, applied: null, pong: null };
+  const none = { hello: null, statuses: null, applied: null, pong: null, lease: null };
   switch (message.kind) {
     case 'hello': {
       const { bootId, held } = message;
@@ -200,12 +210,15 @@ function agentMessageToWire(message: AgentMessage): Sent<'AgentMessage'> {
       return { ...none, applied: { units: copyUnits(message.units) } };
     case 'pong':
       return { ...none, pong: { number: w.long(message.number, 'Pong.number') } };
+    case 'lease-request':
+      return { ...none, lease: { number: w.long(message.number, 'LeaseRequest.number') } };
     default:
       return unreachable(message);
   }
 }
 
-function agentMessageFromWire({ hello, statuses, applied, pong }: Received<'AgentMessage'>): AgentMessage {
+function agentMessageFromWire(wire: Received<'AgentMessage'>): AgentMessage {
+  const { hello, statuses, applied, pong, lease } = wire;
   if (hello !== null) {
     return {
       kind: 'hello',
@@ -220,6 +233,7 @@ function agentMessageFromWire({ hello, statuses, applied, pong }: Received<'Agen
   }
   if (applied !== null) return { kind: 'applied', units: copyUnits(applied.units) };
   if (pong !== null) return { kind: 'pong', number: w.fromLong(pong.number, 'Pong.number') };
+  if (lease !== null) return { kind: 'lease-request', number: w.fromLong(lease.number, 'LeaseRequest.number') };
   throw new FrotaError('corrupt', 'AgentMessage.message is missing or of a later version');
 }
 
@@ -274,7 +288,10 @@ const livenessPlanFromWire = ({ heartbeatIntervalMs, peers }: Received<'Liveness
 });
 
 function controllerMessageToWire(message: ControllerMessage): Sent<'ControllerMessage'> {
-  const none = { welcome: null, change: null, ack: null, synced: null, open: null, liveness: null, ping: null };
+  const none = {
+    ...{ welcome: null, change: null, ack: null, synced: null },
+    ...{ open: null, liveness: null, ping: null, lease: null },
+  };
   switch (message.kind) {
     case 'welcome':
       return { ...none, welcome: welcomeToWire(message) };
@@ -291,6 +308,11 @@ function controllerMessageToWire(message: ControllerMessage): Sent<'ControllerMe
       return { ...none, liveness: livenessPlanToWire(message) };
     case 'ping':
       return { ...none, ping: { number: w.long(message.number, 'Ping.number') } };
+    case 'lease':
+      return {
+        ...none,
+        lease: { number: w.long(message.number, 'LeaseGrant.number'), taskIds: [...message.taskIds] },
+      };
     default:
       return unreachable(message);
   }
@@ -304,6 +326,10 @@ function controllerMessageFromWire(wire: Received<'ControllerMessage'>): Control
   if (wire.open !== null) return openStreamFromWire(wire.open);
   if (wire.liveness !== null) return livenessPlanFromWire(wire.liveness);
   if (wire.ping !== null) return { kind: 'ping', number: w.fromLong(wire.ping.number, 'Ping.number') };
+  if (wire.lease !== null) {
+    const { number, taskIds } = wire.lease;
+    return { kind: 'lease', number: w.fromLong(number, 'LeaseGrant.number'), taskIds };
+  }
   throw new FrotaError('corrupt', 'ControllerMessage.message is missing or of a later version');
 }
 

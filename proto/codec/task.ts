@@ -22,6 +22,7 @@ export const taskToWire = (value: Task): Sent<'Task'> => ({
   notBeforeMs: w.optionalLong(value.notBeforeMs, 'Task.not_before_ms'),
   restartedAtMs: value.restartedAtMs.map((ms) => w.long(ms, 'Task.restarted_at_ms')),
   rollout: w.optionalUint32(value.rollout, 'Task.rollout'),
+  fence: w.optionalLong(value.fence, 'Task.fence'),
   unhealthyAtMs: w.optionalLong(value.unhealthyAtMs, 'Task.unhealthy_at_ms'),
 });
 
@@ -44,6 +45,7 @@ export const taskFromWire = (wire: Received<'Task'>): Task =>
     notBeforeMs: w.fromOptionalLong(wire.notBeforeMs, 'Task.not_before_ms'),
     restartedAtMs: wire.restartedAtMs.map((ms) => w.fromLong(ms, 'Task.restarted_at_ms')),
     rollout: wire.rollout ?? undefined,
+    fence: w.fromOptionalLong(wire.fence, 'Task.fence'),
     unhealthyAtMs: w.fromOptionalLong(wire.unhealthyAtMs, 'Task.unhealthy_at_ms'),
   });
 

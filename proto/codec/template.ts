@@ -160,6 +160,7 @@ export const templateToWire = (value: TaskTemplate): Sent<'TaskTemplate'> => ({
   mounts: value.mounts.map(mountToWire),
   files: value.files.map(fileMountToWire),
   networks: value.networks.map(attachmentToWire),
+  fenceLeaseMs: w.optionalLong(value.fenceLeaseMs, 'TaskTemplate.fence_lease_ms'),
   generation: w.uint32(value.generation, 'TaskTemplate.generation'),
 });
 
@@ -180,5 +181,6 @@ export const templateFromWire = (wire: Received<'TaskTemplate'>): TaskTemplate =
     mounts: wire.mounts.map(mountFromWire),
     files: wire.files.map(fileMountFromWire),
     networks: wire.networks.map(attachmentFromWire),
+    fenceLeaseMs: w.fromOptionalLong(wire.fenceLeaseMs, 'TaskTemplate.fence_lease_ms'),
     generation: wire.generation,
   });

@@ -13,6 +13,8 @@ export interface AssignedTask {
    */
   readonly desired: 'running' | 'draining' | 'shutdown';
   readonly template: TaskTemplate;
+  /** As `Task.fence`: it runs only under a lease. */
+  readonly fence?: number;
 }
 
 /** All tasks of one node. */

@@ -66,6 +66,8 @@ export interface TaskTemplate {
   readonly files: readonly FileMount[];
   /** At least one; by the network's name. */
   readonly networks: readonly NetworkAttachment[];
+  /** Fenced: no two tasks of a slot run at the same time. How long its node may run it after a controller's word; absent: not fenced. */
+  readonly fenceLeaseMs?: number;
   /** Raised by `rollout restart`: a change like any other, so that all tasks are replaced under the update's rules. */
   readonly generation: number;
 }

@@ -53,6 +53,11 @@ export interface Task {
   readonly unhealthyAtMs?: number;
   /** Earlier attempts in this slot, whatever ended them. */
   readonly attempt: number;
+  /**
+   * Of a fenced task: greater than that of any earlier task of its slot, also of an earlier service of that name. The
+   * revision of the store on which it was planned. Its container gets it as `FROTA_FENCE`.
+   */
+  readonly fence?: number;
   /** `Rollout.version` of the update in or after which it was made; absent: the service was never updated before. */
   readonly rollout?: number;
   /** Consecutive attempts in this slot that ended soon after their start; sets the back-off. */

@@ -16,6 +16,7 @@ export function aDispatch(over: Partial<DispatchPorts> & Pick<DispatchPorts, 'sn
     storeStatuses: () => Promise.resolve(),
     rememberStatus: () => undefined,
     storeFacts: () => Promise.resolve(),
+    leases: (_nodeId, number) => Promise.resolve({ kind: 'lease', number, taskIds: [] }),
     livenessPlan: () => ({ kind: 'liveness', heartbeatIntervalMs: 200, peers: [] }),
     pong: () => undefined,
     welcome: () => ({

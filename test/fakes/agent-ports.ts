@@ -175,6 +175,13 @@ export function fakeHost(): FakeHost {
         remove: (taskId) => attempt(() => void host.mounted.delete(taskId)),
         list: () => Promise.resolve([...host.mounted]),
       },
+      leases: {
+        holds: () => true,
+        hasEnded: () => false,
+        isGuarded: () => true,
+        arm: () => Promise.resolve(),
+        release: () => Promise.resolve(),
+      },
       journal,
       clock: { now: () => ({ monoMs: monoMs(performance.now()), wallMs: wallMs(Date.now()) }) },
       logger: silentLogger,

@@ -1,5 +1,6 @@
 /** One run of a node's agent: the real session, assignments, actors and reconciliation on simulated ports, joined as `agent/run.ts` joins them. */
 import { createEnforcer } from '../../agent/enforcer.ts';
+import type { FencedTasks } from '../../agent/execute/ports.ts';
 import { NodeTasks } from '../../agent/execute/node-tasks.ts';
 import { loadAssignments } from '../../agent/session/assignments.ts';
 import type { Assignments } from '../../agent/session/assignments.ts';
@@ -16,6 +17,15 @@ import type { Machine } from './machine.ts';
 import { nodePorts } from './node-ports.ts';
 import type { PortWorld } from './node-ports.ts';
 import type { Random } from './random.ts';
+
+/** No service of the simulation is fenced yet. */
+const noFencedTasks: FencedTasks = {
+  holds: () => false,
+  hasEnded: () => false,
+  isGuarded: () => false,
+  arm: () => Promise.resolve(),
+  release: () => Promise.resolve(),
+};
 
 export interface AgentParts {
   readonly machine: Machine;
@@ -116,6 +126,7 @@ class RunningAgent {
     this.#closeEnforcer = () => enforcer.close();
     const tasks = new NodeTasks({
       ...ports,
+      leases: noFencedTasks,
       journal,
       clock: this.#clock,
       logger: this.#logger,
@@ -186,6 +197,7 @@ class RunningAgent {
       onUnit: (key) => this.#onUnit(key),
       onOpen: () => undefined,
       onLivenessPlan: () => undefined,
+      onLease: () => undefined,
       onSynced: async () => {
         this.#synced = true;
         await this.#onSynced();

@@ -1,6 +1,7 @@
 /** One run of a controller: the real store rooms, loop, plan, dispatch and use-cases, joined as `controller/run.ts` joins them. */
 import { createHash } from 'node:crypto';
 import type { StackPorts } from '../../controller/api/stacks.ts';
+import { LeaseBook } from '../../controller/dispatch/leases.ts';
 import { createDispatch } from '../../controller/dispatch/dispatch.ts';
 import type { Dispatch } from '../../controller/dispatch/dispatch.ts';
 import { defaultLivenessSettings } from '../../controller/liveness/settings.ts';
@@ -105,10 +106,19 @@ export class Controller {
     const { cluster } = leadership;
     const mirror = await startMirror(own, logger);
     const records = createRecords({ store: own, leadership, mirror });
+    const leases = new LeaseBook({
+      snapshot: () => mirror.snapshot(),
+      confirmLead: () => records.confirmLead(),
+      clock: this.#clock,
+    });
     const loop = startControlLoop({
       snapshot: () => mirror.snapshot(),
       liveness: () => this.liveness.states(),
-      plan,
+      plan: (snapshot, input) => {
+        const decided = plan(snapshot, { ...input, leases: leases.known() });
+        leases.decided(decided.changes);
+        return decided;
+      },
       commit: (changes) => records.commit(changes),
       clock: this.#clock,
       newId: this.#parts.newId,
@@ -125,6 +135,7 @@ export class Controller {
         mirror.reportTransient(status);
       },
       storeFacts: (facts) => records.putFacts(facts),
+      leases: (nodeId, number) => leases.answer(nodeId, number),
       livenessPlan: () => ({ kind: 'liveness', heartbeatIntervalMs: 200, peers: [] }),
       pong: () => undefined,
       welcome: () => ({

@@ -16,6 +16,8 @@ export const upCodec: Codec<AgentMessage> = {
         return `applied ${message.units.map(({ key, revision }) => `${key} ${revision}`).join(' ')}`;
       case 'pong':
         return `pong ${String(message.number)}`;
+      case 'lease-request':
+        return `asks for leases ${String(message.number)}`;
     }
   },
 };

@@ -104,6 +104,7 @@ export const template: fc.Arbitrary<TaskTemplate> = fc.record(
     reservations: resources,
     stopGracePeriodMs: int64,
     drainDelayMs: int64,
+    fenceLeaseMs: int64,
     healthCheck,
     mounts: fc.array(mount, { maxLength: 3 }),
     files: fc.array(fileMount, { maxLength: 2 }),
@@ -250,6 +251,7 @@ export const task: fc.Arbitrary<Task> = fc.record(
     restartedAtMs: fc.array(int64, { maxLength: 3 }),
     rollout: uint32,
     unhealthyAtMs: int64,
+    fence: fc.nat(),
   },
   {
     requiredKeys: [
@@ -321,14 +323,18 @@ export const cluster: fc.Arbitrary<ClusterRecord> = fc.record({
   caCertificate: text,
 });
 
-const assignedTask = fc.record({
-  id: named,
-  stack: named,
-  service: named,
-  slot: uint32,
-  desired: fc.constantFrom('running', 'draining', 'shutdown'),
-  template,
-});
+const assignedTask = fc.record(
+  {
+    id: named,
+    stack: named,
+    service: named,
+    slot: uint32,
+    desired: fc.constantFrom('running', 'draining', 'shutdown'),
+    template,
+    fence: fc.nat(),
+  },
+  { requiredKeys: ['id', 'stack', 'service', 'slot', 'desired', 'template'] },
+);
 
 const endpoint = fc.record({ taskId: named, nodeId: named, address: named, slot: uint32 });
 
@@ -479,6 +485,7 @@ export const agentMessage = fc.oneof(
   }),
   fc.record({ kind: fc.constant('applied' as const), units: fc.array(heldUnit) }),
   fc.record({ kind: fc.constant('pong' as const), number: fc.nat() }),
+  fc.record({ kind: fc.constant('lease-request' as const), number: fc.nat() }),
 );
 
 export const controllerMessage = fc.oneof(
@@ -503,6 +510,7 @@ export const controllerMessage = fc.oneof(
     peers: fc.array(fc.record({ nodeId: named, address: text, livenessPort: uint32, key: bytes }), { maxLength: 3 }),
   }),
   fc.record({ kind: fc.constant('ping' as const), number: fc.nat() }),
+  fc.record({ kind: fc.constant('lease' as const), number: fc.nat(), taskIds: fc.array(named, { maxLength: 3 }) }),
 );
 
 const recoveryMoments = fc.record(

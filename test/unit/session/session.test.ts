@@ -74,6 +74,7 @@ describe('session', () => {
     onOpen: () => undefined,
     onSynced: () => Promise.resolve(),
     onLivenessPlan: () => undefined,
+    onLease: () => undefined,
     clock: { now: () => ({ monoMs: monoMs(0), wallMs: wallMs(1_000) }) },
     random: () => 0,
     logger: silentLogger,
