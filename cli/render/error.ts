@@ -14,7 +14,11 @@ export function errorText(error: FrotaError, colours: Colours): string {
     const lines = error.text.split(/\r\n|\r|\n/u);
     return `${error.findings.map((finding) => findingText(finding, lines, colours)).join('')}${sentence}`;
   }
-  const problems = error.problems.map(({ where, message }) => `  ${printable(where)}: ${printable(message)}\n`);
+  const problems = error.problems
+    .map(({ where, message }) => `${printable(where)}: ${printable(message)}`)
+    // One that is alone may be all that the sentence says.
+    .filter((problem) => !sentence.includes(problem))
+    .map((problem) => `  ${problem}\n`);
   const logs = error instanceof UnsettledError ? error.logs.map((log) => logText(log, colours)) : [];
   return `${sentence}${problems.join('')}${logs.join('')}`;
 }

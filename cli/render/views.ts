@@ -46,7 +46,9 @@ export const taskName = (task: TaskView): string => `${task.stack}/${task.servic
 
 /** The state, what is wanted of it where that differs, and its health where it has one. */
 export function taskStateText(task: TaskView): string {
-  const leaving = task.desiredState !== 'running' && !isOver(task.state);
+  // What has ended is neither told to stop nor healthy any more.
+  if (isOver(task.state)) return task.state;
+  const leaving = task.desiredState !== 'running';
   const health = task.health === 'none' || task.health === task.state ? [] : [task.health];
   const notes = [...(leaving ? ['stopping'] : []), ...health];
   return notes.length === 0 ? task.state : `${task.state} (${notes.join(', ')})`;

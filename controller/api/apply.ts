@@ -1,6 +1,6 @@
 /** Use-case: a stack is declared, whole. Tags get their digests, configs and secrets the ids of their contents. */
 import pLimit from 'p-limit';
-import { FrotaError } from '../../proto/base/errors.ts';
+import { describeError, FrotaError } from '../../proto/base/errors.ts';
 import type { ApplyReply } from '../../proto/codec/control.ts';
 import type { Content } from '../../proto/domain/content.ts';
 import type { ResolvedImage, ServiceSpec, StackSpec } from '../../proto/domain/service.ts';
@@ -9,7 +9,7 @@ import { portConflicts } from '../network/port-conflicts.ts';
 import { canonicalJson } from '../plan/canonical-json.ts';
 import type { Snapshot } from '../plan/snapshot.ts';
 import { fillContents } from './contents.ts';
-import { acceptChange, changedMeanwhile, failedUpdates, refuseProblems } from './stacks.ts';
+import { acceptChange, changedMeanwhile, failedUpdates, notAccepted, refuseProblems } from './stacks.ts';
 import type { StackPorts } from './stacks.ts';
 
 /**
@@ -82,12 +82,9 @@ async function resolveImages(ports: StackPorts, declared: StackSpec, signal: Abo
   if (failure !== undefined) {
     const problems = declared.services.flatMap((service) => {
       const error = failures.get(service.template.image.reference);
-      return error === undefined ? [] : [{ where: `services.${service.name}.image`, message: error.message }];
+      return error === undefined ? [] : [{ where: `services.${service.name}.image`, message: describeError(error) }];
     });
-    throw new FrotaError(failure.code, `stack "${declared.name}" was not accepted: ${failure.message}`, {
-      cause: failure,
-      problems,
-    });
+    throw new FrotaError(failure.code, notAccepted(declared.name, problems), { problems });
   }
   const services = declared.services.map((service): ServiceSpec => {
     const image = resolved.get(service.template.image.reference) ?? service.template.image;

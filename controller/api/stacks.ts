@@ -174,13 +174,17 @@ export function existingStack(snapshot: Snapshot, name: string): Stored<Stack> {
 }
 
 export function refuseProblems(stack: string, problems: readonly Problem[]): void {
-  if (problems.length === 0) return;
+  if (problems.length > 0) throw new FrotaError('invalid', notAccepted(stack, problems), { problems });
+}
+
+/** A problem that is alone is told in the sentence itself. */
+export function notAccepted(stack: string, problems: readonly Problem[]): string {
   const [first] = problems;
   const summary =
     problems.length === 1 && first !== undefined
       ? `${first.where}: ${first.message}`
       : `${String(problems.length)} problems`;
-  throw new FrotaError('invalid', `stack "${stack}" was not accepted: ${summary}`, { problems });
+  return `stack "${stack}" was not accepted: ${summary}`;
 }
 
 export const changedMeanwhile = (name: string): FrotaError =>

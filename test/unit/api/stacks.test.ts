@@ -44,6 +44,7 @@ describe('apply', () => {
     const error = await applyStack(ports, spec, 'ana', signal).catch((thrown: unknown) => thrown as FrotaError);
     expect(error).toMatchObject({ code: 'unavailable' });
     expect((error as FrotaError).problems.map((problem) => problem.where)).toEqual(['services.api.image', 'services.web.image']); // prettier-ignore
+    expect((error as FrotaError).message).toBe('stack "shop" was not accepted: 2 problems');
     expect(stored.size).toBe(0);
   });
 

@@ -65,7 +65,7 @@ describe('lists', () => {
         address: null,
         reason: '0/3 nodes fit: 3 lack\u001b[31m memory',
       }),
-      aTask({ id: 't3', slot: 3, state: 'failed', exitCode: 137, restarts: 2, reason: 'killed' }),
+      aTask({ id: 't3', slot: 3, state: 'failed', health: 'healthy', exitCode: 137, restarts: 2, reason: 'killed' }),
       aTask({ id: 't4', slot: 4, desiredState: 'shutdown', health: 'unhealthy' }),
     ];
     await line.run('ps');
@@ -341,6 +341,13 @@ describe('usage', () => {
     line.control.failure = new FrotaError(code, 'because', { problems: [{ where: 'web', message: 'no such tag' }] });
     expect(await line.run('ls')).toBe(status);
     expect(line.err).toBe('error: because\n  web: no such tag\n');
+  });
+
+  it('a problem that the sentence tells already is not told again', async () => {
+    const problems = [{ where: 'web', message: 'no such tag' }];
+    line.control.failure = new FrotaError('invalid', 'not accepted: web: no such tag', { problems });
+    expect(await line.run('ls')).toBe(2);
+    expect(line.err).toBe('error: not accepted: web: no such tag\n');
   });
 
   it('shows help with examples for every verb', async () => {
