@@ -1,5 +1,6 @@
 /** Finds out how a container ended: from conmon's exit file, or, when conmon is gone too, from what is left. */
-import { access, readFile, stat } from 'node:fs/promises';
+import { statSync } from 'node:fs';
+import { access, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { readOomKills, type CgroupLayout } from '../../host/cgroups.ts';
 import { isRunning } from '../../host/processes.ts';
@@ -37,7 +38,11 @@ export async function readExit(record: ContainerRecord, context: ExitContext): P
 async function readExitFile(record: ContainerRecord, context: ExitContext): Promise<ContainerExit | undefined> {
   const path = context.folders.exitFile(record.id);
   try {
-    const [text, { mtimeMs }] = await Promise.all([readFile(path, 'utf8'), stat(path)]);
+    // In memory, and looked at several times a second for each container that runs: nearly always it is not there.
+    const found = statSync(path, { throwIfNoEntry: false });
+    if (found === undefined) return undefined;
+    const { mtimeMs } = found;
+    const text = await readFile(path, 'utf8');
     const exitCode = Number.parseInt(text, 10);
     if (Number.isNaN(exitCode)) return undefined;
     // Counted for any of its processes; one that ended well in spite of it was not ended by it.
