@@ -5,7 +5,7 @@ import type { RestartPolicy, ServiceSpec } from '../../proto/domain/service.ts';
 import { isEnded, taskState } from '../../proto/domain/task.ts';
 import type { Task, TaskStatus } from '../../proto/domain/task.ts';
 import { canonicalJson } from './canonical-json.ts';
-import { isReplaced } from './restart-policy.ts';
+import { isReplaced } from '../../proto/domain/restart-policy.ts';
 import type { Snapshot } from './snapshot.ts';
 import { wantedSlotsOf } from './wanted-slots.ts';
 import type { WantedSlots } from './wanted-slots.ts';

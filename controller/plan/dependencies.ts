@@ -7,7 +7,7 @@ import { serviceId } from '../../proto/domain/service.ts';
 import { isEnded, taskStateRank } from '../../proto/domain/task.ts';
 import { isLive, latestOf, stateOf } from './draft.ts';
 import type { Declaration, Draft, DraftService, DraftTask } from './draft.ts';
-import { isReplaced } from './restart-policy.ts';
+import { isReplaced } from '../../proto/domain/restart-policy.ts';
 import { wantedSlots } from './wanted-slots.ts';
 
 export function releaseServices(draft: Draft): void {

@@ -7,7 +7,7 @@ import type { Task, TaskStatus } from '../../proto/domain/task.ts';
 import type { FailedAttempt } from '../../proto/domain/views.ts';
 import { attemptsBySlot, comparisonWith, nodeNameOf } from './attempts.ts';
 import { isSettled } from './converged.ts';
-import { isReplaced } from './restart-policy.ts';
+import { isReplaced } from '../../proto/domain/restart-policy.ts';
 import { templateOf } from './rollout-policy.ts';
 import type { Snapshot } from './snapshot.ts';
 import { endText } from './task-failure.ts';

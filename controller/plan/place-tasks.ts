@@ -13,7 +13,7 @@ import { isLive, isWanted, stateOf, tasksOf } from './draft.ts';
 import type { Draft, DraftService, DraftTask } from './draft.ts';
 import { namedVolumes } from './named-volumes.ts';
 import { nodesWithVolumes, pinPlaced } from './pins.ts';
-import { quickFailureMs, waitsUntil } from './restart-policy.ts';
+import { quickFailureMs, waitsUntil } from '../../proto/domain/restart-policy.ts';
 import { templateInForce } from './rollout-policy.ts';
 import { nodeOfSlot } from './wanted-slots.ts';
 

@@ -2,7 +2,7 @@
 import type { Declaration, Draft, DraftService, DraftTask } from './draft.ts';
 import { isLive, latestOf } from './draft.ts';
 import { addTask } from './reconcile-service.ts';
-import { isReplaced, succeed, succeedWithNewTemplate } from './restart-policy.ts';
+import { isReplaced, succeed, succeedWithNewTemplate } from '../../proto/domain/restart-policy.ts';
 import { isCurrent } from './slot-progress.ts';
 
 /** The first attempt to replace the holder. */

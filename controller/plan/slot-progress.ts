@@ -1,7 +1,7 @@
 /** Where each slot of a service is on its way to the template in force. */
 import { isLive, isWanted, latestOf } from './draft.ts';
 import type { Declaration, Draft, DraftService, DraftTask } from './draft.ts';
-import { waitsUntil } from './restart-policy.ts';
+import { waitsUntil } from '../../proto/domain/restart-policy.ts';
 import { serves } from './slot-holders.ts';
 import { wantedSlots } from './wanted-slots.ts';
 

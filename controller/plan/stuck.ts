@@ -7,7 +7,7 @@ import type { Task } from '../../proto/domain/task.ts';
 import type { Rollout, RolloutState } from '../../proto/domain/update.ts';
 import type { Stuck } from '../../proto/domain/views.ts';
 import { attemptsBySlot, comparisonWith, nodeNameOf } from './attempts.ts';
-import { isReplaced } from './restart-policy.ts';
+import { isReplaced } from '../../proto/domain/restart-policy.ts';
 import { isStuck, templateOf } from './rollout-policy.ts';
 import type { Snapshot } from './snapshot.ts';
 import { endText } from './task-failure.ts';

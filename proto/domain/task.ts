@@ -90,7 +90,10 @@ export interface TaskStatus {
 }
 
 /** A task's state as everyone sees it: the plan's knowledge and the agent's reports, whichever is further. */
-export function taskState(task: Task, status: TaskStatus | undefined): TaskState {
+export function taskState(
+  task: Pick<Task, 'nodeId' | 'desired' | 'orphaned'>,
+  status: TaskStatus | undefined,
+): TaskState {
   if (status !== undefined && isEnded(status.state)) return status.state;
   if (task.orphaned === true) return 'orphaned';
   const planned: TaskState = task.nodeId === undefined ? 'pending' : 'assigned';

@@ -1,11 +1,12 @@
 /**
- * When an ended task is replaced in its slot, and how long the replacement waits. What it takes to decide is in the task's
- * record and its status, so that neither a restart of the controller nor one of the agent forgets an attempt.
+ * PURE: when an ended task is replaced in its slot, and how long the replacement waits. What it takes to decide is in the task's
+ * record and its status, so that neither a restart of the controller nor one of the agent forgets an attempt. The controller's
+ * plan decides so, and an agent that is cut off from every controller.
  */
-import type { RestartPolicy } from '../../proto/domain/service.ts';
-import { taskState } from '../../proto/domain/task.ts';
-import type { Task, TaskState, TaskStatus } from '../../proto/domain/task.ts';
-import { maxRestartDelayMs, maxRestartsInWindow } from '../../proto/domain/validate.ts';
+import type { RestartPolicy } from './service.ts';
+import { taskState } from './task.ts';
+import type { Task, TaskState, TaskStatus } from './task.ts';
+import { maxRestartDelayMs, maxRestartsInWindow } from './validate.ts';
 
 /** A task that ended sooner than this after its start ended quickly: its next replacement waits longer. */
 export const quickFailureMs = 10_000;
@@ -13,6 +14,20 @@ export const quickFailureMs = 10_000;
 export const firstDelayMs = 1_000;
 /** Longest growing wait: a broken service costs its nodes one start each half minute, and is back soon once repaired. */
 export const maxDelayMs = 30_000;
+
+/** What is asked of a task; both ends know it, each with times of its own clock. */
+export type Attempt = Pick<
+  Task,
+  | 'nodeId'
+  | 'desired'
+  | 'orphaned'
+  | 'unhealthyAtMs'
+  | 'createdAtMs'
+  | 'attempt'
+  | 'quickFailures'
+  | 'restarts'
+  | 'restartedAtMs'
+>;
 
 /** What a replacement takes over from its predecessor. */
 export interface Succession {
@@ -31,7 +46,7 @@ export const noPredecessor: Succession = { attempt: 0, quickFailures: 0, restart
  * containers), so it is no exit: only `none` leaves it. The answer stays the same for ever: what counts within a window
  * counts back from the task's end, as in SwarmKit, so a slot that was given up does not start again hours later.
  */
-export function isReplaced(policy: RestartPolicy, task: Task, status: TaskStatus | undefined): boolean {
+export function isReplaced(policy: RestartPolicy, task: Attempt, status: TaskStatus | undefined): boolean {
   if (policy.condition === 'none') return false;
   const state = taskState(task, status);
   if (!endedByItself(task, state)) return true;
@@ -40,13 +55,18 @@ export function isReplaced(policy: RestartPolicy, task: Task, status: TaskStatus
   return attemptsBefore(policy, task, endedAt(task, status)) < policy.maxAttempts;
 }
 
-function attemptsBefore({ windowMs }: RestartPolicy, { restarts, restartedAtMs }: Task, endMs: number): number {
+function attemptsBefore({ windowMs }: RestartPolicy, { restarts, restartedAtMs }: Attempt, endMs: number): number {
   if (windowMs === undefined) return restarts;
   return restartedAtMs.filter((atMs) => atMs > endMs - windowMs && atMs <= endMs).length;
 }
 
 /** A replacement with the same template as its ended predecessor. */
-export function succeed(policy: RestartPolicy, task: Task, status: TaskStatus | undefined, nowMs: number): Succession {
+export function succeed(
+  policy: RestartPolicy,
+  task: Attempt,
+  status: TaskStatus | undefined,
+  nowMs: number,
+): Succession {
   const attempt = task.attempt + 1;
   const { restarts, restartedAtMs } = task;
   if (!endedByItself(task, taskState(task, status))) return { attempt, quickFailures: 0, restarts, restartedAtMs };
@@ -88,13 +108,13 @@ export function waitsUntil(task: Task, nowMs: number): number | undefined {
 }
 
 /** It was not told to end, but for being unhealthy, which is its own doing. */
-const endedByItself = (task: Task, state: TaskState): boolean =>
+const endedByItself = (task: Attempt, state: TaskState): boolean =>
   state === 'complete' || state === 'failed' || state === 'rejected' || task.unhealthyAtMs !== undefined;
 
-const endedAt = (task: Task, status: TaskStatus | undefined): number =>
+const endedAt = (task: Attempt, status: TaskStatus | undefined): number =>
   task.unhealthyAtMs ?? status?.finishedAtMs ?? status?.sinceMs ?? task.createdAtMs;
 
-function endedQuickly(task: Task, status: TaskStatus | undefined): boolean {
+function endedQuickly(task: Attempt, status: TaskStatus | undefined): boolean {
   if (status?.state === 'rejected' || status?.startedAtMs === undefined) return true;
   return endedAt(task, status) - status.startedAtMs < quickFailureMs;
 }
