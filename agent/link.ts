@@ -18,6 +18,7 @@ import { detectCgroupLayout } from './host/cgroups.ts';
 import { readHostFacts } from './host/facts.ts';
 import type { Heartbeats } from './liveness/heartbeats.ts';
 import type { AgentOptions } from './options.ts';
+import type { LocalAttempt } from './reconcile/local-restart.ts';
 import type { Assignments, NodeSelf } from './session/assignments.ts';
 import { renewalDue, renewCredentials } from './session/credentials.ts';
 import type { Credentials } from './session/credentials.ts';
@@ -49,6 +50,8 @@ export interface NodeHooks {
   readonly onSynced: () => Promise<void>;
   readonly onOpen: (request: OpenStream) => void;
   readonly onLease: (grant: LeaseGrant) => void;
+  readonly localAttempt: (taskId: string) => LocalAttempt | undefined;
+  readonly onUnwanted: (taskIds: readonly string[]) => Promise<void>;
 }
 
 /** The link, for calls that need a controller. @throws FrotaError `unavailable` before there is a session. */
@@ -93,6 +96,8 @@ export class Link {
         return { nodeId: this.#credentials.nodeId, address, livenessPort: heartbeats.port, ...host };
       },
       statuses: () => this.#node?.statuses() ?? [],
+      localAttempt: (taskId) => this.#node?.localAttempt(taskId),
+      onUnwanted: async (taskIds) => this.#node?.onUnwanted(taskIds),
       onWelcome: (welcome) => {
         this.#onWelcome(welcome);
         return Promise.resolve();
@@ -121,6 +126,11 @@ export class Link {
   self(): Promise<NodeSelf> {
     const known = this.#parts.assignments.self();
     return known === undefined ? this.#firstWelcome : Promise.resolve(known);
+  }
+
+  /** For how long there has been no session with a controller; undefined: there is one. */
+  cutOffForMs(): number | undefined {
+    return this.#session.cutOffForMs();
   }
 
   report(status: TaskStatus): void {

@@ -1,7 +1,7 @@
 /** The command line of `frota agent`. Every setting has a default that is right on a real machine. */
 import { hostname } from 'node:os';
 import { isIP } from 'node:net';
-import { Command, InvalidArgumentError } from 'commander';
+import { Command, InvalidArgumentError, Option } from 'commander';
 
 export interface AgentOptions {
   /** `host:port` of the controller's join port; needed only until the node has joined. */
@@ -15,6 +15,8 @@ export interface AgentOptions {
   readonly cgroupParent: string;
   readonly insecureRegistry: readonly string[];
   readonly livenessPort: number;
+  /** Ms without a controller after which this node replaces ended tasks by itself; `Infinity`: never. */
+  readonly localRestartAfter: number;
   readonly runtime?: 'runc' | 'crun';
   readonly logLevel: string;
 }
@@ -28,6 +30,22 @@ const port = (text: string): number => {
   if (!Number.isInteger(value) || value < 0 || value > maxPort)
     throw new InvalidArgumentError('give a port, 0 to 65535.');
   return value;
+};
+
+/**
+ * A controller that is restarted is back within a second, and one that hangs for a moment too; whoever is away longer may be away for
+ * hours. And a slot that is placed elsewhere meanwhile runs there by then, if there was anybody to place it.
+ */
+const defaultLocalRestartAfterMs = 5_000;
+const unitsMs: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 };
+
+const durationOrNever = (text: string): number => {
+  if (text === 'never') return Infinity;
+  const [, value, unit] = /^(\d{1,9})(ms|s|m|h)$/.exec(text) ?? [];
+  const unitMs = unitsMs[unit ?? ''];
+  if (value === undefined || unitMs === undefined)
+    throw new InvalidArgumentError('give a duration such as 5s or 2m, or never.');
+  return Number(value) * unitMs;
 };
 
 const address = (text: string): string => {
@@ -68,6 +86,14 @@ export function agentCommand(version: string, act: (options: AgentOptions) => Pr
       [],
     )
     .option('--liveness-port <port>', 'UDP port on which this node answers probes', port, defaultLivenessPort)
+    .addOption(
+      new Option(
+        '--local-restart-after <duration>',
+        'without a controller for this long, this node replaces ended tasks by itself; or never',
+      )
+        .default(defaultLocalRestartAfterMs, '5s')
+        .argParser(durationOrNever),
+    )
     .option('--runtime <name>', 'runc or crun (default: the better one that works here)', runtime)
     .option('--log-level <level>', 'debug, info, warn or error', 'info')
     .addHelpText(

@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { join } from 'node:path';
+import { customAlphabet } from 'nanoid';
 import { FrotaError } from '../proto/base/errors.ts';
 import type { Logger } from '../proto/base/log.ts';
 import type { HeldUnit } from '../proto/codec/dispatch.ts';
@@ -10,6 +11,7 @@ import { parseAddress } from '../proto/rpc/client.ts';
 import { NodeDrills } from './drills/node-drills.ts';
 import { createEnforcer, every } from './enforcer.ts';
 import type { Enforcer } from './enforcer.ts';
+import { LocalRestarts } from './execute/local-restarts.ts';
 import { NodeTasks } from './execute/node-tasks.ts';
 import { detectCgroupLayout } from './host/cgroups.ts';
 import { Launcher } from './host/launcher.ts';
@@ -44,6 +46,8 @@ import type { Journal } from './state/journal.ts';
 const renewalCheckMs = 10 * 60 * 1000;
 /** A rule or route that somebody took away is put back within this time. */
 const repairIntervalMs = 30_000;
+/** As a controller makes them: unique among all tasks of the cluster. */
+const newTaskId = customAlphabet('0123456789abcdefghijklmnopqrstuvwxyz', 12);
 /** Everything an agent calls, asked for at the start, so that all that is missing is told at once. */
 const neededPrograms = ['conmon', 'mount', 'umount', 'tar', 'bwrap', ...networkPrograms];
 
@@ -154,6 +158,7 @@ function openDrills(
 async function runNode({ parts, links, journal, drills, disk, calls }: NodeParts): Promise<void> {
   const { assignments, logger, signal, heartbeats } = parts;
   let inForce: readonly HeldUnit[] = [];
+  let local: LocalRestarts | undefined;
   const connectOnce = (): Link => {
     if (links[0] !== undefined) return links[0];
     const link = new Link(parts);
@@ -173,7 +178,8 @@ async function runNode({ parts, links, journal, drills, disk, calls }: NodeParts
   const enforcer = createEnforcer(async () => {
     const unit = assignments.network();
     if (unit === undefined) return false;
-    const services = assignments.services();
+    const units = assignments.services();
+    const services = local?.services(units) ?? units;
     const revisions = assignments.heldServices();
     // Files first: whatever is wrong with one task's is told and never keeps the network from being made.
     await names.files.refresh(services);
@@ -191,18 +197,11 @@ async function runNode({ parts, links, journal, drills, disk, calls }: NodeParts
   });
   const ahead = new ImagesAhead(images, logger);
   const tasks = new NodeTasks({
-    images,
-    runtime,
-    network,
-    files: names.files,
-    mounts,
-    leases,
-    journal,
-    clock,
-    logger,
+    ...{ images, runtime, network, mounts, leases, journal, clock, logger, files: names.files },
     networkReady: () => enforcer.ready,
     onStatus: (status) => {
       links[0]?.report(status);
+      local?.noticed(status);
     },
   });
   try {
@@ -212,6 +211,7 @@ async function runNode({ parts, links, journal, drills, disk, calls }: NodeParts
     logger.info({ nodeId: self.nodeId, subnet: self.subnet, tasks: tasks.statuses().length }, 'node is up');
     const link = connectOnce();
     const streams = new NodeStreams({ runtime, drills, open: (aborted) => link.openStream(aborted), logger });
+    local = startLocalRestarts(link, { tasks, enforcer }, { self, ...parts });
     await attachTasks(link, { tasks, enforcer, streams, ahead, leases }, parts);
     await keepRight(parts, link, { network, disk }).finally(() => streams.close());
     // Said first, so that the controller gives this node its grace while the agent is away.
@@ -219,6 +219,7 @@ async function runNode({ parts, links, journal, drills, disk, calls }: NodeParts
   } finally {
     if (!signal.aborted) logger.error({}, 'the node stops after a failure; its containers keep running');
     await enforcer.close();
+    await local?.close();
     await Promise.all([tasks.close(), ahead.close(), leases.close()]);
     await Promise.allSettled([runtime.close(), images.close(), names.close(), network.close({ removeAll: false })]);
   }
@@ -259,6 +260,25 @@ interface Attached {
   readonly leases: TaskLeases;
 }
 
+function startLocalRestarts(
+  link: Link,
+  { tasks, enforcer }: { tasks: NodeTasks; enforcer: Enforcer },
+  { self, options, logger }: LinkParts & { readonly self: NodeSelf },
+): LocalRestarts {
+  return new LocalRestarts({
+    tasks,
+    nodeId: self.nodeId,
+    cutOffForMs: () => link.cutOffForMs(),
+    afterMs: options.localRestartAfter,
+    onEndpoints: () => {
+      enforcer.wake();
+    },
+    newId: newTaskId,
+    clock,
+    logger,
+  });
+}
+
 async function attachTasks(
   link: Link,
   { tasks, enforcer, streams, ahead, leases }: Attached,
@@ -282,6 +302,8 @@ async function attachTasks(
     onLease: (grant) => {
       leases.granted(grant);
     },
+    localAttempt: (taskId) => tasks.localAttempt(taskId),
+    onUnwanted: (taskIds) => tasks.refuse(taskIds),
   });
 }
 

@@ -208,6 +208,7 @@ function createSessions(core: Core, nodeWatch: NodeWatch): Dispatch {
       for (const status of statuses) recoveries.reported(status);
       await core.records.putStatuses(statuses);
     },
+    adopt: (adoptions) => core.records.takePlaces(adoptions),
     rememberStatus: (status) => {
       mirror.reportTransient(status);
       recoveries.reported(status);

@@ -2,7 +2,7 @@
 import type { TaskStatus } from '../../proto/domain/task.ts';
 import { FrotaError } from '../../proto/base/errors.ts';
 import { healthReason } from '../reconcile/health.ts';
-import type { ObservedContainer, TaskEnd } from '../reconcile/task-step.ts';
+import type { LocalTask, ObservedContainer, TaskEnd } from '../reconcile/task-step.ts';
 import type { Container } from '../runtime/runtime.ts';
 import type { TaskRecord } from './ports.ts';
 
@@ -39,6 +39,17 @@ export function observedContainer(record: TaskRecord, container: Container | und
       return { kind: 'ended', ...container.state.exit };
   }
 }
+
+/** As far as it is recorded that it is on its way out. */
+export const endingOf = ({
+  end,
+  drainedAtMs,
+  stopSentAtMs,
+}: TaskRecord): Pick<LocalTask, 'end' | 'drainedAtMs' | 'stopSentAtMs'> => ({
+  ...(end === undefined ? {} : { end }),
+  ...(drainedAtMs === undefined ? {} : { drainedAtMs }),
+  ...(stopSentAtMs === undefined ? {} : { stopSentAtMs }),
+});
 
 export function endFields(end: TaskEnd): Partial<TaskStatus> {
   return {

@@ -77,6 +77,10 @@ export interface ActorPorts {
 /** What the journal keeps of one task. Writer: its actor. */
 export interface TaskRecord {
   readonly assigned: AssignedTask;
+  /** When this node was given it, or made it; wall time of this host. */
+  readonly acceptedAtMs?: number;
+  /** This node made it by itself, and no controller has said yet what is to become of it. */
+  readonly local?: { readonly replaces: readonly string[] };
   /** The node's own answer to "has its process ever been started?", durable before the start. */
   readonly startRequested?: boolean;
   readonly startedAtMs?: number;

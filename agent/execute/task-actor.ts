@@ -12,8 +12,9 @@ import type { Image } from '../images/images.ts';
 import type { Attachment } from '../network/network.ts';
 import type { Container, ContainerExit } from '../runtime/runtime.ts';
 import { Doorbell } from './doorbell.ts';
+import { withLastOutput } from './last-output.ts';
 import { makeContainer } from './make-container.ts';
-import { endFields, initialStatus, observedContainer, orAborted } from './observed.ts';
+import { endFields, endingOf, initialStatus, observedContainer, orAborted } from './observed.ts';
 import type { ActorPorts, TaskRecord } from './ports.ts';
 import { pullImage } from './pull-image.ts';
 import { TaskHealth } from './task-health.ts';
@@ -69,6 +70,15 @@ export class TaskActor {
 
   get assigned(): AssignedTask {
     return this.#record.current.assigned;
+  }
+
+  get record(): JournaledRecord {
+    return this.#record;
+  }
+
+  /** As it is to be now. */
+  get wanted(): AssignedTask | undefined {
+    return this.#wanted;
   }
 
   setWanted(wanted: AssignedTask | undefined): void {
@@ -191,7 +201,8 @@ export class TaskActor {
       await this.#ports.runtime.remove(id);
       this.#container = { kind: 'absent' };
       await this.#ports.files.remove(id);
-      await this.#ports.mounts.remove(id);
+      // Its secrets stay while its slot may go on here: nobody can be asked for them by a node that is cut off.
+      if (this.#wanted?.desired !== 'running') await this.#ports.mounts.remove(id);
       await this.#ports.network.detach(id);
       if (this.assigned.fence !== undefined) await this.#ports.leases.release(id);
       if (before !== undefined) await this.#record.saveEnd();
@@ -282,7 +293,7 @@ export class TaskActor {
     const told = this.#ranOut(end)
       ? 'killed by the guard: its lease ended, as no controller could be asked'
       : end.reason;
-    const reason = end.state === 'failed' ? await this.#withLastOutput(told) : told;
+    const reason = end.state === 'failed' ? await withLastOutput(this.#ports.runtime, this.assigned.id, told) : told;
     const full: TaskEnd = { ...end, ...(reason === undefined ? {} : { reason }) };
     this.#record.setEnd(full);
     this.#report(full.state, endFields(full));
@@ -292,13 +303,6 @@ export class TaskActor {
   #ranOut({ state, exitCode }: TaskEnd): boolean {
     const { id, fence } = this.assigned;
     return state === 'failed' && exitCode === killedExitCode && fence !== undefined && this.#ports.leases.hasEnded(id);
-  }
-
-  /** The last line a failed container wrote usually says why. */
-  async #withLastOutput(reason: string | undefined): Promise<string | undefined> {
-    const output = await this.#ports.runtime.lastOutput(this.assigned.id).catch(() => '');
-    const line = output.trimEnd().split('\n').at(-1)?.trim() ?? '';
-    return line === '' ? reason : `${reason ?? 'failed'}; its last output: ${line}`;
   }
 
   #report(state: TaskState, fields: Partial<TaskStatus>): void {
@@ -315,17 +319,14 @@ export class TaskActor {
   }
 
   #local(): LocalTask {
-    const { end, drainedAtMs, stopSentAtMs } = this.#record.current;
     return {
+      ...endingOf(this.#record.current),
       imageReady: this.#image !== undefined,
       attached: this.#attachment !== undefined,
       container: this.#container,
       lacksLease: this.#lacksLease(),
       hasHealthNews: this.#health.hasNews,
       killSent: this.#killSent,
-      ...(end === undefined ? {} : { end }),
-      ...(drainedAtMs === undefined ? {} : { drainedAtMs }),
-      ...(stopSentAtMs === undefined ? {} : { stopSentAtMs }),
     };
   }
 

@@ -34,6 +34,13 @@ export class JournaledRecord {
     });
   }
 
+  /** A controller has decided about it. On a full disk it is told as this node's own once more. */
+  async settleLocal(): Promise<void> {
+    const { local: _settled, ...settled } = this.#record;
+    this.#record = settled;
+    await this.saveIfPossible({}, 'that a controller knows it is not journaled');
+  }
+
   /** Not yet durable: `saveEnd` is. */
   setEnd(end: TaskEnd): void {
     this.#record = { ...this.#record, end };

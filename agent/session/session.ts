@@ -5,22 +5,23 @@
 import { backoffMs } from '../../proto/base/backoff.ts';
 import type { BackoffPolicy } from '../../proto/base/backoff.ts';
 import { describeError } from '../../proto/base/errors.ts';
-import type { Clock } from '../../proto/base/clock.ts';
+import type { Clock, MonoMs } from '../../proto/base/clock.ts';
 import type { Logger } from '../../proto/base/log.ts';
 import { pause } from '../../proto/base/pause.ts';
 import type {
   AgentMessage,
   ControllerMessage,
   HeldUnit,
-  StatusReport,
   Welcome,
   LeaseGrant,
   LivenessPlan,
 } from '../../proto/codec/dispatch.ts';
+import type { LocalReport, StatusReport } from '../../proto/codec/status-report.ts';
 import type { UnitChange } from '../../proto/codec/assignment.ts';
 import type { OpenStream } from '../../proto/codec/streams.ts';
 import type { NodeFacts } from '../../proto/domain/node.ts';
 import type { TaskStatus } from '../../proto/domain/task.ts';
+import type { LocalAttempt } from '../reconcile/local-restart.ts';
 import { AppliedUnits } from './applied-units.ts';
 import type { Assignments } from './assignments.ts';
 
@@ -39,6 +40,10 @@ export interface SessionPorts {
   readonly facts: () => Promise<NodeFacts>;
   /** Every task of this node as it is now; told in full at each new stream. */
   readonly statuses: () => readonly TaskStatus[];
+  /** Of a task that this node made by itself and of which no controller has decided yet. */
+  readonly localAttempt?: (taskId: string) => LocalAttempt | undefined;
+  /** The controller refuses these of them. */
+  readonly onUnwanted?: (taskIds: readonly string[]) => Promise<void>;
   readonly onWelcome: (welcome: Welcome) => Promise<void>;
   readonly onUnit: (key: string) => Promise<void>;
   readonly onSynced: () => Promise<void>;
@@ -59,6 +64,8 @@ export interface Session {
   readonly connected: boolean;
   /** Asks for the leases of fenced tasks. False: there is no controller to ask; what is sent may be lost nevertheless. */
   askLeases(number: number): boolean;
+  /** For how long there has been no session; undefined: there is one. */
+  cutOffForMs(): number | undefined;
   close(): Promise<void>;
 }
 
@@ -86,17 +93,24 @@ class AgentSession implements Session {
   readonly #done: Promise<void>;
   /** The stream on which a controller has said welcome. */
   #stream: DispatchStream | undefined;
+  /** When the last session ended, or this one was begun for the first time. */
+  #lostAtMs: MonoMs;
   #sequence = 0;
   #unacknowledged = 0;
   #flushing = false;
 
   constructor(ports: SessionPorts) {
     this.#ports = ports;
+    this.#lostAtMs = ports.clock.now().monoMs;
     this.#done = this.#run();
   }
 
   get connected(): boolean {
     return this.#stream !== undefined;
+  }
+
+  cutOffForMs(): number | undefined {
+    return this.connected ? undefined : this.#ports.clock.now().monoMs - this.#lostAtMs;
   }
 
   report(status: TaskStatus): void {
@@ -135,6 +149,7 @@ class AgentSession implements Session {
         this.#ports.logger.warn({ error: describeError(error) }, 'session with the controller lost');
       } finally {
         if (this.#stream !== undefined && this.#ports.clock.now().monoMs - openedAtMs > goodStreamMs) failures = 0;
+        if (this.#stream !== undefined) this.#lostAtMs = this.#ports.clock.now().monoMs;
         this.#stream = undefined;
         opened?.close();
       }
@@ -163,6 +178,7 @@ class AgentSession implements Session {
         break;
       case 'ack':
         this.#unacknowledged = Math.max(0, this.#unacknowledged - 1);
+        if (message.unwanted.length > 0) await this.#ports.onUnwanted?.(message.unwanted);
         await this.#flush();
         break;
       case 'synced':
@@ -197,12 +213,22 @@ class AgentSession implements Session {
     const { nodeId, nodeName, subnet, epoch, insecureRegistries } = message;
     await this.#ports.assignments.welcome({ nodeId, nodeName, subnet, epoch, insecureRegistries });
     await this.#ports.onWelcome(message);
-    for (const status of this.#ports.statuses()) this.#dirty.set(status.taskId, status);
+    this.#tellAll();
     this.#applied.reset();
     this.#unacknowledged = 0;
     this.#stream = opened;
     await this.#flush();
     this.#ports.logger.info({ epoch, nodeId }, 'connected to the controller');
+  }
+
+  /** This node's own attempts first: before the controller hears that what they replaced has ended, and replaces it as well. */
+  #tellAll(): void {
+    const all = new Map(this.#dirty);
+    for (const status of this.#ports.statuses()) all.set(status.taskId, status);
+    this.#dirty.clear();
+    const isLocal = ({ taskId }: TaskStatus): boolean => this.#ports.localAttempt?.(taskId) !== undefined;
+    for (const status of all.values()) if (isLocal(status)) this.#dirty.set(status.taskId, status);
+    for (const status of all.values()) this.#dirty.set(status.taskId, status);
   }
 
   async #flush(): Promise<void> {
@@ -236,14 +262,14 @@ class AgentSession implements Session {
     this.#sequence += 1;
     this.#unacknowledged += 1;
     const nowMs = this.#ports.clock.now().wallMs;
-    const reports = batch.map((status) => toReport(status, nowMs));
+    const reports = batch.map((status) => toReport(status, nowMs, this.#ports.localAttempt?.(status.taskId)));
     await this.#stream.send({ kind: 'statuses', sequence: this.#sequence, reports });
     return true;
   }
 }
 
 /** Wall times of this host become durations: the controller places them on its own clock. */
-export function toReport(status: TaskStatus, nowMs: number): StatusReport {
+export function toReport(status: TaskStatus, nowMs: number, local?: LocalAttempt): StatusReport {
   const { sinceMs, startedAtMs, finishedAtMs, ...same } = status;
   const ago = (ms: number): number => Math.max(0, Math.round(nowMs - ms));
   return {
@@ -251,5 +277,10 @@ export function toReport(status: TaskStatus, nowMs: number): StatusReport {
     sinceAgoMs: ago(sinceMs),
     ...(startedAtMs === undefined ? {} : { startedAgoMs: ago(startedAtMs) }),
     ...(finishedAtMs === undefined ? {} : { finishedAgoMs: ago(finishedAtMs) }),
+    ...(local === undefined ? {} : { local: localReport(local, ago) }),
   };
+}
+
+function localReport({ createdAtMs, restartedAtMs, ...same }: LocalAttempt, ago: (ms: number) => number): LocalReport {
+  return { ...same, createdAgoMs: ago(createdAtMs), restartedAgoMs: restartedAtMs.map(ago) };
 }

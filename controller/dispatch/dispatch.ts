@@ -9,11 +9,11 @@ import type {
   AgentMessage,
   ControllerMessage,
   HeldUnit,
-  StatusReport,
   Welcome,
   LeaseGrant,
   LivenessPlan,
 } from '../../proto/codec/dispatch.ts';
+import type { StatusReport } from '../../proto/codec/status-report.ts';
 import { serviceUnitKey, unitKey } from '../../proto/domain/assignment.ts';
 import type { RevisedUnit, Unit } from '../../proto/domain/assignment.ts';
 import type { NodeFacts, NodeLiveness } from '../../proto/domain/node.ts';
@@ -21,6 +21,8 @@ import { serviceId } from '../../proto/domain/service.ts';
 import type { ResolvedImage } from '../../proto/domain/service.ts';
 import type { Task, TaskStatus } from '../../proto/domain/task.ts';
 import type { Snapshot } from '../plan/snapshot.ts';
+import { settleLocalAttempts } from './adopt.ts';
+import type { Adoption } from './local-attempts.ts';
 import { Drains, EndpointHistory } from './drains.ts';
 import { checkFacts, takeReports } from './intake.ts';
 import type { TimedReport } from './intake.ts';
@@ -38,6 +40,8 @@ export interface DispatchPorts {
   readonly revise: (unit: Unit) => RevisedUnit;
   /** Durable when it resolves. */
   readonly storeStatuses: (statuses: readonly TaskStatus[]) => Promise<void>;
+  /** Which of them were written; the snapshot shows them when it resolves. */
+  readonly adopt: (adoptions: readonly Adoption[]) => Promise<readonly boolean[]>;
   readonly rememberStatus: (status: TaskStatus) => void;
   readonly storeFacts: (facts: NodeFacts) => Promise<void>;
   readonly welcome: (nodeId: string) => Omit<Welcome, 'kind' | 'nodeId' | 'nodeName' | 'subnet'>;
@@ -165,8 +169,8 @@ async function takeIn(
       if (next.value.kind === 'lease-request') answerLease(ports, nodeId, next.value.number, mailbox);
       if (next.value.kind === 'applied') onApplied(next.value.units);
       if (next.value.kind !== 'statuses') continue;
-      await takeBatch(ports, nodeId, next.value.reports);
-      mailbox.put({ kind: 'ack', sequence: next.value.sequence });
+      const unwanted = await takeBatch(ports, nodeId, next.value.reports);
+      mailbox.put({ kind: 'ack', sequence: next.value.sequence, unwanted });
     }
   } catch (error) {
     const { code } = FrotaError.from(error);
@@ -187,13 +191,21 @@ function answerLease(ports: DispatchPorts, nodeId: string, number: number, mailb
   });
 }
 
-async function takeBatch(ports: DispatchPorts, nodeId: string, reports: readonly StatusReport[]): Promise<void> {
+/** @returns the local attempts that the node is to stop. */
+async function takeBatch(
+  ports: DispatchPorts,
+  nodeId: string,
+  reports: readonly StatusReport[],
+): Promise<readonly string[]> {
+  // First: once the end of the task before it is known, the plan would fill the slot anew.
+  const unwanted = await settleLocalAttempts(ports, nodeId, reports);
   const intake = takeReports(ports.snapshot(), nodeId, reports.map(timed), ports.clock.now().wallMs);
   for (const status of intake.remember) ports.rememberStatus(status);
   if (intake.store.length > 0) await ports.storeStatuses(intake.store);
+  return unwanted;
 }
 
-function timed({ sinceAgoMs, startedAgoMs, finishedAgoMs, ...status }: StatusReport): TimedReport {
+function timed({ sinceAgoMs, startedAgoMs, finishedAgoMs, local: _settled, ...status }: StatusReport): TimedReport {
   return {
     status,
     sinceAgoMs,

@@ -3,13 +3,14 @@ import type {
   AssignedTask,
   Endpoint,
   NetworkUnit,
+  RestartRule,
   ServiceUnit,
   TasksUnit,
   Unit,
 } from '../../proto/domain/assignment.ts';
 import { serviceUnitKey } from '../../proto/domain/assignment.ts';
 import { serviceId } from '../../proto/domain/service.ts';
-import type { ResolvedImage } from '../../proto/domain/service.ts';
+import type { ResolvedImage, RestartPolicy } from '../../proto/domain/service.ts';
 import type { NetworkAttachment } from '../../proto/domain/stack-parts.ts';
 import { isEnded, taskState } from '../../proto/domain/task.ts';
 import type { Task, TaskStatus } from '../../proto/domain/task.ts';
@@ -57,10 +58,11 @@ export function unitsOf(
   const members = new Map<string, Endpoint[]>();
   const leaving = new Map<string, LeavingTask[]>();
   const networks = declaredNetworks(snapshot);
+  const policies = restartPolicies(snapshot);
   for (const { value: task } of snapshot.tasks.values()) {
     if (task.nodeId === undefined) continue;
     const status = snapshot.statuses.get(task.id);
-    const assigned = assignedTask(task, status);
+    const assigned = assignedTask(task, status, policies.get(serviceId(task.stack, task.service)));
     if (assigned !== undefined) {
       append(tasks, task.nodeId, assigned);
       const known = nodeNetworks.get(task.nodeId) ?? new Set();
@@ -143,11 +145,34 @@ export function assignedTasksOf(snapshot: Snapshot, nodeId: string): readonly As
 }
 
 /** A node keeps a task until it has ended there; one whose node was given up is no longer the node's to have. */
-function assignedTask(task: Task, status: TaskStatus | undefined): AssignedTask | undefined {
+export function assignedTask(
+  task: Task,
+  status: TaskStatus | undefined,
+  policy?: RestartPolicy,
+): AssignedTask | undefined {
   if (task.orphaned === true || task.desired === 'remove') return undefined;
   if (status !== undefined && isEnded(status.state)) return undefined;
   const { id, stack, service, slot, template, desired, fence } = task;
-  return { id, stack, service, slot, template, desired, ...(fence === undefined ? {} : { fence }) };
+  return {
+    ...{ id, stack, service, slot, template, desired },
+    ...(fence === undefined ? {} : { fence }),
+    ...(policy === undefined ? {} : { restart: restartRule(task, policy) }),
+  };
+}
+
+function restartRule(task: Task, policy: RestartPolicy): RestartRule {
+  const { attempt, quickFailures, restarts, restartedAtMs, createdAtMs } = task;
+  const restartedBeforeMs = restartedAtMs.map((atMs) => Math.max(0, createdAtMs - atMs));
+  return { policy, attempt, quickFailures, restarts, restartedBeforeMs };
+}
+
+/** By `stack/service`: as declared. */
+export function restartPolicies(snapshot: Snapshot): ReadonlyMap<string, RestartPolicy> {
+  const policies = new Map<string, RestartPolicy>();
+  for (const { value } of snapshot.stacks.values()) {
+    for (const { name, restart } of value.spec.services) policies.set(serviceId(value.spec.name, name), restart);
+  }
+  return policies;
 }
 
 /** It has an address on its node, and may still use it. */

@@ -106,9 +106,13 @@ class RecordObserver implements Observer {
     if (before === undefined) this.#latest.set(slotId(task), id);
     const events: Draft[] = [];
     if (task.nodeId !== undefined && before?.nodeId === undefined && task.desired === 'running') {
-      const message = `placed on ${this.#nodeName(task.nodeId) ?? ''}`;
+      const node = this.#nodeName(task.nodeId) ?? '';
+      const message =
+        task.byNode === true
+          ? `made by ${node} itself, while it was cut off from the controllers`
+          : `placed on ${node}`;
       events.push({
-        kind: 'task.assigned',
+        kind: task.byNode === true ? 'task.adopted' : 'task.assigned',
         ...this.#about(task),
         message,
         ...because(this.#whyFollowed(predecessor, id)),

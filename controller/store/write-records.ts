@@ -1,9 +1,9 @@
 /** What the rest of the controller writes, record by record: fenced, and shown by the mirror before it is called done. */
 import { FrotaError } from '../../proto/base/errors.ts';
-import { encodeNode, encodeNodeFacts, encodeTaskStatus } from '../../proto/codec/records.ts';
+import { encodeNode, encodeNodeFacts, encodeTask, encodeTaskStatus } from '../../proto/codec/records.ts';
 import type { Node, NodeFacts } from '../../proto/domain/node.ts';
 import type { Revision } from '../../proto/domain/revision.ts';
-import type { TaskStatus } from '../../proto/domain/task.ts';
+import type { Task, TaskStatus } from '../../proto/domain/task.ts';
 import type { Change, Stored } from '../plan/snapshot.ts';
 import type { CommitOutcome } from './commit.ts';
 import type { Leadership } from './cluster-record.ts';
@@ -34,10 +34,25 @@ export interface Records {
   putNode(node: Node, modRevision: number): Promise<boolean>;
   /** Durable when it resolves. A status whose task is gone is dropped. */
   putStatuses(statuses: readonly TaskStatus[]): Promise<void>;
+  /**
+   * Each: a task takes the place of another in its slot, on its node, if neither that task nor the node has changed since.
+   * False for each that conflicted.
+   */
+  takePlaces(takings: readonly PlaceTaken[]): Promise<readonly boolean[]>;
   /** Writes only what is new. */
   putFacts(facts: NodeFacts): Promise<void>;
   /** Uses up the token (`redemption`) and records the node in its place, all or nothing. */
   admitNode(redemption: Transaction, node: Node, replaces: Stored<Node> | undefined): Promise<'admitted' | 'conflict'>;
+}
+
+export interface PlaceTaken {
+  /** New. */
+  readonly task: Task;
+  /** As it is to be written. */
+  readonly predecessor: Task;
+  /** Of the predecessor. */
+  readonly modRevision: number;
+  readonly node: { readonly id: string; readonly modRevision: number };
 }
 
 /** The plan changes a task a few times in its life; more conflicts in a row than this are a sign of something else. */
@@ -85,6 +100,7 @@ export function createRecords({
       if (remaining.length > 0)
         throw new FrotaError('conflict', 'task records keep changing; the agent tells their status again');
     },
+    takePlaces: (takings) => write(takings.map(takePlace)),
     putFacts: async (facts) => {
       const known = mirror.snapshot().facts.get(facts.nodeId);
       const value = encodeNodeFacts(facts);
@@ -107,6 +123,17 @@ export function createRecords({
       const [committed] = await write([{ compares, operations }]);
       return committed === true ? 'admitted' : 'conflict';
     },
+  };
+}
+
+function takePlace({ task, predecessor, modRevision, node }: PlaceTaken): Transaction {
+  return {
+    compares: [
+      { key: taskKey(predecessor.id), modRevision },
+      { key: taskKey(task.id), modRevision: 0 },
+      { key: nodeKey(node.id), modRevision: node.modRevision },
+    ],
+    operations: [predecessor, task].map((each) => ({ kind: 'put', key: taskKey(each.id), value: encodeTask(each) })),
   };
 }
 

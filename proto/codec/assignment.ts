@@ -5,6 +5,7 @@ import type {
   ImagesUnit,
   NetworkUnit,
   Peer,
+  RestartRule,
   RevisedUnit,
   ServiceUnit,
   TasksUnit,
@@ -12,7 +13,7 @@ import type {
 } from '../domain/assignment.ts';
 import { unreachable } from '../base/assert.ts';
 import { assignedStateEnum } from './enums.ts';
-import { publishedPortFromWire, publishedPortToWire } from './service.ts';
+import { publishedPortFromWire, publishedPortToWire, restartFromWire, restartToWire } from './service.ts';
 import {
   attachmentFromWire,
   attachmentToWire,
@@ -24,6 +25,22 @@ import {
 import * as w from './wire.ts';
 import type { Codec, Received, Sent } from './wire.ts';
 
+const ruleToWire = (value: RestartRule): Sent<'RestartRule'> => ({
+  policy: restartToWire(value.policy),
+  attempt: w.uint32(value.attempt, 'RestartRule.attempt'),
+  quickFailures: w.uint32(value.quickFailures, 'RestartRule.quick_failures'),
+  restarts: w.uint32(value.restarts, 'RestartRule.restarts'),
+  restartedBeforeMs: value.restartedBeforeMs.map((ms) => w.long(ms, 'RestartRule.restarted_before_ms')),
+});
+
+const ruleFromWire = (wire: Received<'RestartRule'>): RestartRule => ({
+  policy: restartFromWire(w.required(wire.policy, 'RestartRule.policy')),
+  attempt: wire.attempt,
+  quickFailures: wire.quickFailures,
+  restarts: wire.restarts,
+  restartedBeforeMs: wire.restartedBeforeMs.map((ms) => w.fromLong(ms, 'RestartRule.restarted_before_ms')),
+});
+
 const assignedTaskToWire = (value: AssignedTask): Sent<'AssignedTask'> => ({
   id: value.id,
   stack: value.stack,
@@ -32,6 +49,7 @@ const assignedTaskToWire = (value: AssignedTask): Sent<'AssignedTask'> => ({
   desired: assignedStateEnum.toWire(value.desired),
   template: templateToWire(value.template),
   fence: w.optionalLong(value.fence, 'AssignedTask.fence'),
+  restart: value.restart === undefined ? null : ruleToWire(value.restart),
 });
 
 const assignedTaskFromWire = (wire: Received<'AssignedTask'>): AssignedTask =>
@@ -43,6 +61,7 @@ const assignedTaskFromWire = (wire: Received<'AssignedTask'>): AssignedTask =>
     desired: assignedStateEnum.fromWire(wire.desired, 'AssignedTask.desired'),
     template: templateFromWire(w.required(wire.template, 'AssignedTask.template')),
     fence: w.fromOptionalLong(wire.fence, 'AssignedTask.fence'),
+    restart: w.optional(wire.restart, ruleFromWire),
   });
 
 const endpointToWire = ({ taskId, nodeId, address, slot }: Endpoint): Sent<'Endpoint'> => ({

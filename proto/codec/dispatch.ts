@@ -3,12 +3,12 @@ import { unreachable } from '../base/assert.ts';
 import { FrotaError } from '../base/errors.ts';
 import type { FetchedContent } from '../domain/content.ts';
 import type { NodeFacts } from '../domain/node.ts';
-import type { Health, TaskState } from '../domain/task.ts';
 import { unitChangeFromWire, unitChangeToWire } from './assignment.ts';
 import type { UnitChange } from './assignment.ts';
 import { fetchedContentFromWire, fetchedContentToWire } from './content.ts';
-import { healthEnum, taskStateEnum } from './enums.ts';
 import { nodeFactsFromWire, nodeFactsToWire } from './node.ts';
+import { reportFromWire, reportToWire } from './status-report.ts';
+import type { StatusReport } from './status-report.ts';
 import { openStreamFromWire, openStreamToWire } from './streams.ts';
 import type { OpenStream } from './streams.ts';
 import * as w from './wire.ts';
@@ -49,19 +49,6 @@ export interface HeldUnit {
   readonly key: string;
   readonly revision: string;
 }
-/** Times are milliseconds before this message was sent; the controller places them on its own clock. */
-export interface StatusReport {
-  readonly taskId: string;
-  readonly state: TaskState;
-  readonly health: Health;
-  readonly sinceAgoMs: number;
-  readonly startedAgoMs?: number;
-  readonly finishedAgoMs?: number;
-  readonly address?: string;
-  readonly exitCode?: number;
-  readonly reason?: string;
-}
-
 /** Agent → controller. `hello` is the first message and only the first. */
 export type AgentMessage =
   | {
@@ -120,7 +107,8 @@ export interface LeaseGrant {
 export type ControllerMessage =
   | Welcome
   | UnitChange
-  | { readonly kind: 'ack'; readonly sequence: number }
+  /** `unwanted`: of the local attempts in the batch, those that the node is to stop and remove. */
+  | { readonly kind: 'ack'; readonly sequence: number; readonly unwanted: readonly string[] }
   | { readonly kind: 'synced' }
   | OpenStream
   | LivenessPlan
@@ -167,31 +155,6 @@ export const fetchContentsReply: Codec<FetchContentsReply> = w.messageCodec(
   ({ contents }) => ({ contents: contents.map(fetchedContentToWire) }),
   ({ contents }) => ({ contents: contents.map(fetchedContentFromWire) }),
 );
-
-const reportToWire = (value: StatusReport): Sent<'StatusReport'> => ({
-  taskId: value.taskId,
-  state: taskStateEnum.toWire(value.state),
-  health: healthEnum.toWire(value.health),
-  sinceAgoMs: w.long(value.sinceAgoMs, 'StatusReport.since_ago_ms'),
-  startedAgoMs: w.optionalLong(value.startedAgoMs, 'StatusReport.started_ago_ms'),
-  finishedAgoMs: w.optionalLong(value.finishedAgoMs, 'StatusReport.finished_ago_ms'),
-  address: value.address ?? null,
-  exitCode: value.exitCode === undefined ? null : w.int32(value.exitCode, 'StatusReport.exit_code'),
-  reason: value.reason ?? null,
-});
-
-const reportFromWire = (wire: Received<'StatusReport'>): StatusReport =>
-  w.fields<StatusReport>({
-    taskId: w.name(wire.taskId, 'StatusReport.task_id'),
-    state: taskStateEnum.fromWire(wire.state, 'StatusReport.state'),
-    health: healthEnum.fromWire(wire.health, 'StatusReport.health'),
-    sinceAgoMs: w.fromLong(wire.sinceAgoMs, 'StatusReport.since_ago_ms'),
-    startedAgoMs: w.fromOptionalLong(wire.startedAgoMs, 'StatusReport.started_ago_ms'),
-    finishedAgoMs: w.fromOptionalLong(wire.finishedAgoMs, 'StatusReport.finished_ago_ms'),
-    address: wire.address ?? undefined,
-    exitCode: wire.exitCode ?? undefined,
-    reason: wire.reason ?? undefined,
-  });
 
 const copyUnits = (units: readonly HeldUnit[]): HeldUnit[] => units.map(({ key, revision }) => ({ key, revision }));
 
@@ -299,7 +262,10 @@ function controllerMessageToWire(message: ControllerMessage): Sent<'ControllerMe
     case 'removed':
       return { ...none, change: unitChangeToWire(message) };
     case 'ack':
-      return { ...none, ack: { sequence: w.long(message.sequence, 'StatusAck.sequence') } };
+      return {
+        ...none,
+        ack: { sequence: w.long(message.sequence, 'StatusAck.sequence'), unwanted: [...message.unwanted] },
+      };
     case 'synced':
       return { ...none, synced: {} };
     case 'open':
@@ -321,7 +287,10 @@ function controllerMessageToWire(message: ControllerMessage): Sent<'ControllerMe
 function controllerMessageFromWire(wire: Received<'ControllerMessage'>): ControllerMessage {
   if (wire.welcome !== null) return welcomeFromWire(wire.welcome);
   if (wire.change !== null) return unitChangeFromWire(wire.change);
-  if (wire.ack !== null) return { kind: 'ack', sequence: w.fromLong(wire.ack.sequence, 'StatusAck.sequence') };
+  if (wire.ack !== null) {
+    const { sequence, unwanted } = wire.ack;
+    return { kind: 'ack', sequence: w.fromLong(sequence, 'StatusAck.sequence'), unwanted };
+  }
   if (wire.synced !== null) return { kind: 'synced' };
   if (wire.open !== null) return openStreamFromWire(wire.open);
   if (wire.liveness !== null) return livenessPlanFromWire(wire.liveness);

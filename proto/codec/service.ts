@@ -51,14 +51,14 @@ export const publishedPortFromWire = (wire: Received<'PublishedPort'>): Publishe
   protocol: protocolEnum.fromWire(wire.protocol, 'PublishedPort.protocol'),
 });
 
-const restartToWire = (value: RestartPolicy): Sent<'RestartPolicy'> => ({
+export const restartToWire = (value: RestartPolicy): Sent<'RestartPolicy'> => ({
   condition: restartConditionEnum.toWire(value.condition),
   maxAttempts: w.optionalUint32(value.maxAttempts, 'RestartPolicy.max_attempts'),
   delayMs: w.optionalLong(value.delayMs, 'RestartPolicy.delay_ms'),
   windowMs: w.optionalLong(value.windowMs, 'RestartPolicy.window_ms'),
 });
 
-const restartFromWire = (wire: Received<'RestartPolicy'>): RestartPolicy =>
+export const restartFromWire = (wire: Received<'RestartPolicy'>): RestartPolicy =>
   w.fields<RestartPolicy>({
     condition: restartConditionEnum.fromWire(wire.condition, 'RestartPolicy.condition'),
     maxAttempts: wire.maxAttempts ?? undefined,

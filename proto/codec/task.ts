@@ -24,6 +24,7 @@ export const taskToWire = (value: Task): Sent<'Task'> => ({
   rollout: w.optionalUint32(value.rollout, 'Task.rollout'),
   fence: w.optionalLong(value.fence, 'Task.fence'),
   unhealthyAtMs: w.optionalLong(value.unhealthyAtMs, 'Task.unhealthy_at_ms'),
+  byNode: value.byNode ?? null,
 });
 
 export const taskFromWire = (wire: Received<'Task'>): Task =>
@@ -47,6 +48,7 @@ export const taskFromWire = (wire: Received<'Task'>): Task =>
     rollout: wire.rollout ?? undefined,
     fence: w.fromOptionalLong(wire.fence, 'Task.fence'),
     unhealthyAtMs: w.fromOptionalLong(wire.unhealthyAtMs, 'Task.unhealthy_at_ms'),
+    byNode: wire.byNode ?? undefined,
   });
 
 export const taskStatusToWire = (value: TaskStatus): Sent<'TaskStatus'> => ({

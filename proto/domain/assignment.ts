@@ -1,4 +1,4 @@
-import type { PublishedPort, ResolvedImage, TaskTemplate } from './service.ts';
+import type { PublishedPort, ResolvedImage, RestartPolicy, TaskTemplate } from './service.ts';
 import type { NetworkAttachment } from './stack-parts.ts';
 
 /** A task as its node must have it. */
@@ -15,7 +15,28 @@ export interface AssignedTask {
   readonly template: TaskTemplate;
   /** As `Task.fence`: it runs only under a lease. */
   readonly fence?: number;
+  /** Absent: its service is declared no more. */
+  readonly restart?: RestartRule;
 }
+
+/** What decides how a task's slot goes on after its end, as far as its node needs it to decide so by itself. */
+export interface RestartRule {
+  readonly policy: RestartPolicy;
+  /** As `Task` has them. */
+  readonly attempt: number;
+  readonly quickFailures: number;
+  readonly restarts: number;
+  /** When those of `Task.restartedAtMs` were made, before the task's creation: a duration means the same on every clock. */
+  readonly restartedBeforeMs: readonly number[];
+}
+
+/**
+ * Whether a node that is cut off from every controller may give the task's slot a new attempt by itself. Asked by that node,
+ * and by the controller that is to adopt the attempt.
+ */
+export const mayRestartAlone = ({ desired, restart, fence }: AssignedTask): boolean =>
+  // Fenced: without a lease it starts nothing, and only a controller gives one.
+  fence === undefined && desired === 'running' && restart !== undefined && restart.policy.condition !== 'none';
 
 /** All tasks of one node. */
 export interface TasksUnit {

@@ -28,6 +28,9 @@ export const taskStateRank = (state: TaskState): number => ranks[state];
 /** From here on the task will never run again. */
 export const isEnded = (state: TaskState): boolean => taskStateRank(state) >= taskStateRank('complete');
 
+/** Ids become host names, namespaces, cgroups and keys: a node that made one up itself must keep to it. */
+export const isTaskId = (id: string): boolean => /^[0-9a-z]{12}$/.test(id);
+
 export type Health = 'none' | 'starting' | 'healthy' | 'unhealthy';
 
 /** What the plan wants of a task. It only advances: running → shutdown → remove. */
@@ -66,6 +69,8 @@ export interface Task {
   readonly restarts: number;
   /** When those within the policy's window were made, oldest first, wall time; kept only where it has one, the last `maxRestartsInWindow`. */
   readonly restartedAtMs: readonly number[];
+  /** Its node made it by itself, while it was cut off from every controller. */
+  readonly byNode?: boolean;
   readonly createdAtMs: number;
   /** Wall time before which the task is not placed (back-off, declared delay); never waits longer than `maxRestartDelayMs` from `createdAtMs`. */
   readonly notBeforeMs?: number;

@@ -14,6 +14,7 @@ export function aDispatch(over: Partial<DispatchPorts> & Pick<DispatchPorts, 'sn
     spareImages: () => new Map(),
     revise: (unit) => reviseUnit(unit, sha256Hex),
     storeStatuses: () => Promise.resolve(),
+    adopt: (adoptions) => Promise.resolve(adoptions.map(() => false)),
     rememberStatus: () => undefined,
     storeFacts: () => Promise.resolve(),
     leases: (_nodeId, number) => Promise.resolve({ kind: 'lease', number, taskIds: [] }),

@@ -131,6 +131,7 @@ export class Controller {
       spareImages: () => new Map(),
       revise: (unit) => reviseUnit(unit, sha256),
       storeStatuses: (statuses) => records.putStatuses(statuses),
+      adopt: (adoptions) => records.takePlaces(adoptions),
       rememberStatus: (status) => {
         mirror.reportTransient(status);
       },

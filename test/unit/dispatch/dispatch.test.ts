@@ -117,7 +117,7 @@ describe('dispatch', () => {
       reports: [{ taskId: aTask().id, state: 'running', health: 'none', sinceAgoMs: 0 }],
     });
     await vi.waitFor(() => {
-      expect(session.received.at(-1)).toEqual({ kind: 'ack', sequence: 7 });
+      expect(session.received.at(-1)).toEqual({ kind: 'ack', sequence: 7, unwanted: [] });
     });
     expect(stored).toEqual([aTask().id]);
     session.abort.abort();

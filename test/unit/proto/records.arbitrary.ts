@@ -252,6 +252,7 @@ export const task: fc.Arbitrary<Task> = fc.record(
     rollout: uint32,
     unhealthyAtMs: int64,
     fence: fc.nat(),
+    byNode: fc.boolean(),
   },
   {
     requiredKeys: [
@@ -472,6 +473,14 @@ const report = fc.record(
     address: text,
     exitCode,
     reason: text,
+    local: fc.record({
+      replaces: fc.array(text, { maxLength: 3 }),
+      createdAgoMs: int64,
+      attempt: uint32,
+      quickFailures: uint32,
+      restarts: uint32,
+      restartedAgoMs: fc.array(int64, { maxLength: 3 }),
+    }),
   },
   { requiredKeys: ['taskId', 'state', 'health', 'sinceAgoMs'] },
 );
@@ -502,7 +511,7 @@ export const controllerMessage = fc.oneof(
   }),
   fc.record({ kind: fc.constant('unit' as const), key: named, unit: revisedUnit }),
   fc.record({ kind: fc.constant('removed' as const), key: named }),
-  fc.record({ kind: fc.constant('ack' as const), sequence: fc.nat() }),
+  fc.record({ kind: fc.constant('ack' as const), sequence: fc.nat(), unwanted: fc.array(text, { maxLength: 2 }) }),
   fc.record({ kind: fc.constant('synced' as const) }),
   fc.record({
     kind: fc.constant('liveness' as const),

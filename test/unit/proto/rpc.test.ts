@@ -448,7 +448,7 @@ describe('duplex streams', () => {
   test('both sides speak; the end of one is seen by the other', async () => {
     const { client } = await dispatchClient(async function* (incoming) {
       for await (const message of incoming) {
-        if (message.kind === 'statuses') yield { kind: 'ack', sequence: message.sequence };
+        if (message.kind === 'statuses') yield { kind: 'ack', sequence: message.sequence, unwanted: [] };
         else if (message.kind === 'hello') yield { kind: 'removed', key: message.facts.address };
       }
       yield { kind: 'synced' };
@@ -460,7 +460,9 @@ describe('duplex streams', () => {
     const got: ControllerMessage[] = [];
     for await (const message of stream) got.push(message);
     expect(got[0]).toEqual({ kind: 'removed', key: '10.0.0.2' });
-    expect(got.slice(1, -1)).toEqual(Array.from({ length: 100 }, (_, i) => ({ kind: 'ack', sequence: i + 1 })));
+    expect(got.slice(1, -1)).toEqual(
+      Array.from({ length: 100 }, (_, i) => ({ kind: 'ack', sequence: i + 1, unwanted: [] })),
+    );
     expect(got.at(-1)).toEqual({ kind: 'synced' });
     expect((await errorOf(stream.write(hello))).code).toBe('unavailable');
   });
