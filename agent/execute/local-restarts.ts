@@ -24,6 +24,8 @@ export interface LocalRestartPorts {
   /** Where names and ports are to lead has changed. */
   readonly onEndpoints: () => void;
   readonly newId: () => string;
+  /** Default: `lookIntervalMs`. */
+  readonly lookEveryMs?: number;
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -37,11 +39,13 @@ export class LocalRestarts {
   readonly #done: Promise<void>;
   /** Attempts of this node's own that no unit has shown yet. */
   readonly #unlisted = new Set<string>();
+  readonly #lookEveryMs: number;
   #isAlone = false;
   #closed = false;
 
   constructor(ports: LocalRestartPorts) {
     this.#ports = ports;
+    this.#lookEveryMs = ports.lookEveryMs ?? lookIntervalMs;
     for (const { taskId } of ports.tasks.statuses()) {
       if (ports.tasks.localAttempt(taskId) !== undefined) this.#unlisted.add(taskId);
     }
@@ -107,9 +111,9 @@ export class LocalRestarts {
         logger.warn({ cutOffForMs: cutOffForMs() }, 'no controller can be reached: ended tasks are replaced here');
       this.#ports.onEndpoints();
     }
-    if (!alone) return Math.min(lookIntervalMs, Math.max(0, afterMs - (cutOffForMs() ?? 0)));
+    if (!alone) return Math.min(this.#lookEveryMs, Math.max(0, afterMs - (cutOffForMs() ?? 0)));
     tasks.startLocal();
-    let waitMs = lookIntervalMs;
+    let waitMs = this.#lookEveryMs;
     for (const ended of tasks.ended()) {
       const nowMs = this.#ports.clock.now().wallMs;
       const next = localRestart(ended, nowMs);

@@ -1,11 +1,12 @@
 import { describe, expect, it, vi } from 'vitest';
 import { createDispatch } from '../../../controller/dispatch/dispatch.ts';
+import type { DispatchPorts } from '../../../controller/dispatch/dispatch.ts';
 import type { Snapshot } from '../../../controller/plan/snapshot.ts';
 import type { AgentMessage, ControllerMessage } from '../../../proto/codec/dispatch.ts';
 import { createOutbox } from '../../fakes/outbox.ts';
 import type { ResolvedImage } from '../../../proto/domain/service.ts';
 import { aDispatch } from '../../builders/dispatch.ts';
-import { aFacts, aNode, aSnapshot, aTask } from '../../builders/domain.ts';
+import { aFacts, aNode, aSnapshot, aStack, aTask } from '../../builders/domain.ts';
 
 const hello = (held: { key: string; revision: string }[] = []): AgentMessage => ({
   kind: 'hello',
@@ -14,7 +15,7 @@ const hello = (held: { key: string; revision: string }[] = []): AgentMessage => 
   held,
 });
 
-function world(first: Snapshot) {
+function world(first: Snapshot, over: Partial<DispatchPorts> = {}) {
   let spareImages: ReadonlyMap<string, readonly ResolvedImage[]> = new Map();
   let snapshot = first;
   const stored: string[] = [];
@@ -22,6 +23,7 @@ function world(first: Snapshot) {
     snapshot: () => snapshot,
     spareImages: () => spareImages,
     storeStatuses: (statuses) => Promise.resolve(void stored.push(...statuses.map((status) => status.taskId))),
+    ...over,
   });
   const dispatch = createDispatch(ports);
   return {
@@ -120,6 +122,40 @@ describe('dispatch', () => {
       expect(session.received.at(-1)).toEqual({ kind: 'ack', sequence: 7, unwanted: [] });
     });
     expect(stored).toEqual([aTask().id]);
+    session.abort.abort();
+    await session.done;
+  });
+
+  it('adopts what a node made by itself before it takes in how the task before it ended, and says what it refuses', async () => {
+    const snapshot = aSnapshot({
+      nodes: [aNode('n1')],
+      stacks: [aStack()],
+      tasks: [aTask({ id: 'taskbefore01', nodeId: 'id-n1' })],
+    });
+    const order: string[] = [];
+    const { connect } = world(snapshot, {
+      adopt: (adoptions) => {
+        order.push(...adoptions.map(({ task }) => `adopt ${task.id}`));
+        return Promise.resolve(adoptions.map(() => true));
+      },
+      storeStatuses: (statuses) => Promise.resolve(void order.push(...statuses.map(({ taskId }) => `store ${taskId}`))),
+    });
+    const session = connect();
+    const counts = { createdAgoMs: 0, attempt: 1, quickFailures: 0, restarts: 1, restartedAgoMs: [] };
+    const runs = { state: 'running' as const, health: 'none' as const, sinceAgoMs: 0 };
+    session.incoming.push({
+      kind: 'statuses',
+      sequence: 1,
+      reports: [
+        { taskId: 'taskbefore01', ...runs, state: 'failed' },
+        { taskId: 'taskmade0001', ...runs, local: { replaces: ['taskbefore01'], ...counts } },
+        { taskId: 'taskmade0002', ...runs, local: { replaces: ['tasknobody01'], ...counts } },
+      ],
+    });
+    await vi.waitFor(() => {
+      expect(session.received.at(-1)).toEqual({ kind: 'ack', sequence: 1, unwanted: ['taskmade0002'] });
+    });
+    expect(order).toEqual(['adopt taskmade0001', 'store taskbefore01']);
     session.abort.abort();
     await session.done;
   });

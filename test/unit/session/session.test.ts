@@ -170,6 +170,62 @@ describe('session', () => {
     await session.close();
   });
 
+  it('tells the node’s own attempts first, and what of them the controller does not want', async () => {
+    const controller = fakeController();
+    const own = { replaces: ['a'], createdAtMs: 600, attempt: 1, quickFailures: 0, restarts: 1, restartedAtMs: [500] };
+    const made: TaskStatus = { ...running, taskId: 'b' };
+    const unwanted: string[] = [];
+    const session = startSession(
+      ports(controller, {
+        statuses: () => [{ ...running, state: 'failed' }, made],
+        localAttempt: (taskId) => (taskId === 'b' ? own : undefined),
+        onUnwanted: (taskIds) => Promise.resolve(void unwanted.push(...taskIds)),
+      }),
+    );
+    session.report({ ...running, state: 'failed' });
+    await vi.waitFor(() => {
+      expect(controller.streams).toHaveLength(1);
+    });
+    controller.streams[0]?.say.push(welcome(1));
+    await vi.waitFor(() => {
+      const told = controller.streams[0]?.sent.find((message) => message.kind === 'statuses');
+      expect(told).toMatchObject({
+        reports: [
+          { taskId: 'b', local: { replaces: ['a'], createdAgoMs: 400, restartedAgoMs: [500], restarts: 1 } },
+          { taskId: 'a', state: 'failed' },
+        ],
+      });
+    });
+    controller.streams[0]?.say.push({ kind: 'ack', sequence: 1, unwanted: ['b'] });
+    await vi.waitFor(() => {
+      expect(unwanted).toEqual(['b']);
+    });
+    await session.close();
+  });
+
+  it('says for how long there has been no session', async () => {
+    const controller = fakeController();
+    let nowMs = 1_000;
+    const clock = { now: () => ({ monoMs: monoMs(nowMs), wallMs: wallMs(0) }) };
+    const session = startSession(ports(controller, { clock }));
+    nowMs = 4_000;
+    expect(session.cutOffForMs()).toBe(3_000);
+    await vi.waitFor(() => {
+      expect(controller.streams).toHaveLength(1);
+    });
+    expect(session.cutOffForMs()).toBe(3_000);
+    controller.streams[0]?.say.push(welcome(1));
+    await vi.waitFor(() => {
+      expect(session.cutOffForMs()).toBeUndefined();
+    });
+    nowMs = 9_000;
+    controller.streams[0]?.say.close();
+    await vi.waitFor(() => {
+      expect(session.cutOffForMs()).toBe(0);
+    });
+    await session.close();
+  });
+
   it('backs off when every stream fails right after the welcome', async () => {
     const controller = fakeController();
     const session = startSession(
