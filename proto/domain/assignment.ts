@@ -34,9 +34,13 @@ export interface RestartRule {
  * Whether a node that is cut off from every controller may give the task's slot a new attempt by itself. Asked by that node,
  * and by the controller that is to adopt the attempt.
  */
-export const mayRestartAlone = ({ desired, restart, fence }: AssignedTask): boolean =>
+export const mayRestartAlone = ({ desired, restart, fence, template }: AssignedTask): boolean =>
   // Fenced: without a lease it starts nothing, and only a controller gives one.
-  fence === undefined && desired === 'running' && restart !== undefined && restart.policy.condition !== 'none';
+  fence === undefined &&
+  template.fenceLeaseMs === undefined &&
+  desired === 'running' &&
+  restart !== undefined &&
+  restart.policy.condition !== 'none';
 
 /** All tasks of one node. */
 export interface TasksUnit {

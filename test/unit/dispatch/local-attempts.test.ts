@@ -10,7 +10,7 @@ import type { LocalReport } from '../../../proto/codec/status-report.ts';
 import type { RestartPolicy } from '../../../proto/domain/service.ts';
 import { isTaskId } from '../../../proto/domain/task.ts';
 import type { Task } from '../../../proto/domain/task.ts';
-import { aNode, aServiceSpec, aSnapshot, aStack, aStatus, aTask, startMs } from '../../builders/domain.ts';
+import { aNode, aServiceSpec, aSnapshot, aStack, aStatus, aTask, aTemplate, startMs } from '../../builders/domain.ts';
 
 const old = 'taskold00001';
 const made = 'taskmade0001';
@@ -67,6 +67,7 @@ describe('a task that a node made by itself', () => {
     ['it came after nothing that is known', world(), attempt({ replaces: ['taskunknown1'] })],
     ['it came after nothing', world(), attempt({ replaces: [] })],
     ['it came after a task of another node', world({ nodeId: 'id-n2' }), attempt()],
+    ['its slot is fenced', world({ fence: 7, template: aTemplate({ fenceLeaseMs: 10_000 }) }), attempt()],
     ['its service restarts nothing', world({}, { restart: { condition: 'none' } }), attempt()],
     ['its id is none', world(), attempt({}, '../../etc/x')],
     ['its id is another node’s', world({}, { others: [aTask({ id: made, slot: 2, nodeId: 'id-n2' })] }), attempt()],

@@ -123,6 +123,7 @@ describe('a node that no controller reaches', () => {
 
   it.each([
     ['has no rule', assignedTask('a')],
+    ['is fenced', web({ template: { ...web().template, fenceLeaseMs: 10_000 } })],
     ['has a policy that wants no other', web({ restart: { ...restart, policy: { condition: 'none' } } })],
   ])('leaves a task that %s', async (_what, task) => {
     const agent = await running({ task });

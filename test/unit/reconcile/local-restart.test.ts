@@ -35,6 +35,7 @@ describe('what becomes of an ended task while no controller can be reached', () 
 
   it.each([
     ['its service is declared no more', failed(undefined)],
+    ['it is fenced', failed(undefined, { assigned: assignedTask('a', { fence: 7, restart: rule({ condition: 'any' }) }) })],
     ['its policy is none', failed(rule({ condition: 'none' }))],
     ['it has completed, and only failures count', failed(rule({ condition: 'on-failure' }), { end: complete })],
     ['its attempts are used up', failed(rule({ condition: 'any', maxAttempts: 2 }))],
