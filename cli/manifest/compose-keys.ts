@@ -126,7 +126,7 @@ export const contentKeys: KeyScope = {
   },
 };
 export const fileMountKeys: KeyScope = { supported: ['gid', 'mode', 'source', 'target', 'uid'], refused: {} };
-export const frotaKeys: KeyScope = { supported: ['drainDelay'], refused: {} };
+export const frotaKeys: KeyScope = { supported: ['drainDelay', 'failover', 'lease'], refused: {} };
 
 export const resourcesKeys: KeyScope = { supported: ['limits', 'reservations'], refused: {} };
 export const limitsKeys: KeyScope = { supported: ['cpus', 'memory', 'pids'], refused: {} };

@@ -1,10 +1,11 @@
 import type { RestartPolicy, ServiceSpec, TaskTemplate } from '../../proto/domain/service.ts';
 import { isAlias } from '../../proto/domain/validate-parts.ts';
 import { maxNameLength, maxStopGracePeriodMs } from '../../proto/domain/validate.ts';
-import { frotaKeys, serviceKeys } from './compose-keys.ts';
+import { serviceKeys } from './compose-keys.ts';
 import { readFileMounts } from './contents.ts';
 import { defaultDeploy, readDeploy } from './deploy.ts';
 import { readDuration } from './durations.ts';
+import { readFrotaKeys } from './frota-keys.ts';
 import { readHealthCheck } from './health-check.ts';
 import { readMounts } from './mounts.ts';
 import { nearestWord } from './near.ts';
@@ -89,7 +90,10 @@ export function readService(
   return { spec, ports };
 }
 
-type Surroundings = Pick<TaskTemplate, 'drainDelayMs' | 'files' | 'healthCheck' | 'mounts' | 'networks'>;
+type Surroundings = Pick<
+  TaskTemplate,
+  'drainDelayMs' | 'fenceLeaseMs' | 'files' | 'healthCheck' | 'mounts' | 'networks'
+>;
 
 /** What a container finds around its process. */
 function readSurroundings(
@@ -104,7 +108,7 @@ function readSurroundings(
   const healthCheck = readHealthCheck(reader, value('healthcheck'), at('healthcheck'));
   const containerName = readContainerName(reader, fields.get('container_name'), at('container_name'));
   return {
-    drainDelayMs: readDrainDelay(reader, entry.value, path),
+    ...readFrotaKeys(reader, entry.value, path),
     ...(healthCheck !== undefined && { healthCheck }),
     mounts: readMounts(reader, fields, path, scope),
     files: [
@@ -129,15 +133,6 @@ function readContainerName(reader: ValueReader, entry: TreeEntry | undefined, pa
     'becomes an alias of the service; its containers are named stack/service.slot',
   );
   return [name];
-}
-
-/** `x-frota: {drainDelay: 5s}` */
-function readDrainDelay(reader: ValueReader, service: TreeNode, parent: string): number {
-  const node = service.kind === 'map' ? service.entries.find(({ key }) => key === 'x-frota')?.value : undefined;
-  if (node === undefined) return 0;
-  const path = joinPath(parent, 'x-frota');
-  const delay = reader.fields(node, path, frotaKeys)?.get('drainDelay')?.value;
-  return readDuration(reader, delay, joinPath(path, 'drainDelay')) ?? 0;
 }
 
 function readImage(

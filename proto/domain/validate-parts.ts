@@ -1,8 +1,9 @@
 /** What a controller refuses of a template's mounts, files, networks and checks, and of a service's placement and updates. */
+import { maxLeaseMs, minLeaseMs } from './fencing.ts';
 import type { HealthCheck } from './health.ts';
 import type { FileMount, Mount } from './mount.ts';
 import type { Placement } from './placement.ts';
-import type { StackSpec, TaskTemplate } from './service.ts';
+import type { ServiceSpec, StackSpec, TaskTemplate } from './service.ts';
 import type { UpdatePolicy } from './update.ts';
 
 type Report = (where: string, message: string) => void;
@@ -54,6 +55,7 @@ export function checkParts(spec: StackSpec, report: Report): void {
     if (service.template.healthCheck !== undefined)
       checkHealth(service.template.healthCheck, `${where}.healthcheck`, report);
     checkWait(service.template.drainDelayMs, `${where}.x-frota.drainDelay`, report);
+    checkFencing(service, where, report);
     checkPlacement(service.placement, `${where}.deploy.placement`, report);
     checkUpdate(service.update, `${where}.deploy.update_config`, report);
     checkUpdate(service.rollback, `${where}.deploy.rollback_config`, report);
@@ -147,6 +149,25 @@ function checkHealth(check: HealthCheck, where: string, report: Report): void {
     report(where, 'an argument has a NUL byte, which no program can be given');
   for (const ms of [check.intervalMs, check.timeoutMs, check.startPeriodMs, check.startIntervalMs]) {
     if (ms !== undefined) checkWait(ms, where, report);
+  }
+}
+
+function checkFencing(
+  { template: { fenceLeaseMs }, update, rollback }: ServiceSpec,
+  where: string,
+  report: Report,
+): void {
+  if (fenceLeaseMs === undefined) return;
+  if (!(Number.isSafeInteger(fenceLeaseMs) && fenceLeaseMs >= minLeaseMs && fenceLeaseMs <= maxLeaseMs)) {
+    const bounds = `${String(minLeaseMs / 1_000)}s to ${String(maxLeaseMs / 1_000)}s`;
+    report(`${where}.x-frota.lease`, `a lease is ${bounds}; this one is ${String(fenceLeaseMs)} ms`);
+  }
+  for (const [key, { order }] of [
+    ['update_config', update],
+    ['rollback_config', rollback],
+  ] as const) {
+    if (order !== 'start-first') continue;
+    report(`${where}.deploy.${key}.order`, 'a fenced service never runs a slot twice; write "stop-first"');
   }
 }
 

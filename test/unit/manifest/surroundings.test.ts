@@ -237,6 +237,24 @@ describe("what is Frota's own", () => {
     expect(problemsOf(webWith('x-frota: {drainDealy: 5s}')).join()).toContain('did you mean "drainDelay"?');
   });
 
+  it('fences a service, for ten seconds or as long as is said', () => {
+    expect(loadWeb('x-frota: {failover: fenced}').template.fenceLeaseMs).toBe(10_000);
+    const { template } = loadWeb('x-frota: {failover: fenced, lease: 3s, drainDelay: 1s}');
+    expect(template).toMatchObject({ fenceLeaseMs: 3_000, drainDelayMs: 1_000 });
+    expect(loadWeb('x-frota: {drainDelay: 1s}').template).not.toHaveProperty('fenceLeaseMs');
+  });
+
+  it.each([
+    ['x-frota: {failover: fast}', 'fenced'],
+    ['x-frota: {lease: 10s}', 'add "failover: fenced"'],
+    ['x-frota: {failover: fenced, lease: 500ms}', 'a lease is 2s to 300s'],
+    ['x-frota: {failover: fenced, lease: 1h}', 'a lease is 2s to 300s'],
+    ['x-frota: {failover: fenced}\ndeploy: {update_config: {order: start-first}}', 'write "stop-first"'],
+    ['x-frota: {failover: fenced}\ndeploy: {rollback_config: {order: start-first}}', 'write "stop-first"'],
+  ])('refuses %s', (keys, told) => {
+    expect(problemsOf(webWith(keys)).join()).toContain(told);
+  });
+
   it('gives a notice for expose', () => {
     expect(noticesOf(webWith('expose: ["80"]')).join()).toContain('without effect');
   });
