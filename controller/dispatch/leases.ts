@@ -6,9 +6,8 @@
 import type { Clock, MonoMs } from '../../proto/base/clock.ts';
 import type { LeaseGrant } from '../../proto/codec/dispatch.ts';
 import { isEnded, taskState } from '../../proto/domain/task.ts';
-import type { Change, Snapshot } from '../plan/snapshot.ts';
+import type { Change, Leases, Snapshot } from '../plan/snapshot.ts';
 import { givenUp } from '../plan/leases.ts';
-import type { Leases } from '../plan/leases.ts';
 
 export interface LeaseBookPorts {
   readonly snapshot: () => Snapshot;

@@ -6,15 +6,7 @@ import type { MonoMs } from '../../proto/base/clock.ts';
 import { leaseEndsAfterMs } from '../../proto/domain/fencing.ts';
 import type { TaskTemplate } from '../../proto/domain/service.ts';
 import type { Task } from '../../proto/domain/task.ts';
-import type { Change } from './snapshot.ts';
-
-/** What a controller knows of the leases it and those before it have given. On its monotonic clock. */
-export interface Leases {
-  /** From here on no earlier controller has given any. */
-  readonly leaderSinceMs: MonoMs;
-  /** By task id: when this controller last answered for it. */
-  readonly answeredAtMs: ReadonlyMap<string, MonoMs>;
-}
+import type { Change, Leases } from './snapshot.ts';
 
 export const isFenced = ({ fenceLeaseMs }: TaskTemplate): boolean => fenceLeaseMs !== undefined;
 

@@ -1,12 +1,11 @@
 /** What the plan sees and what it answers. Plain data both ways: the loop reads, the plan decides, the store decides who wins. */
-import type { Now } from '../../proto/base/clock.ts';
+import type { MonoMs, Now } from '../../proto/base/clock.ts';
 import type { Problem } from '../../proto/base/errors.ts';
 import type { ContentFacts } from '../../proto/domain/content.ts';
 import type { Node, NodeFacts, NodeLiveness } from '../../proto/domain/node.ts';
 import type { Pin, Service, Stack, TaskTemplate } from '../../proto/domain/service.ts';
 import type { Task, TaskStatus } from '../../proto/domain/task.ts';
 import type { SparesByService } from '../schedule/spares.ts';
-import type { Leases } from './leases.ts';
 
 /** A record with the revision that a change of it must compare against. */
 export interface Stored<T> {
@@ -35,6 +34,14 @@ export interface Snapshot {
   readonly facts: ReadonlyMap<string, NodeFacts>;
   /** By id: configs and secrets that are stored, without their bytes. */
   readonly contents: ReadonlyMap<string, Stored<ContentFacts>>;
+}
+
+/** What a controller knows of the leases it and those before it have given. On its monotonic clock. */
+export interface Leases {
+  /** From here on no earlier controller has given any. */
+  readonly leaderSinceMs: MonoMs;
+  /** By task id: when this controller last answered for it. */
+  readonly answeredAtMs: ReadonlyMap<string, MonoMs>;
 }
 
 /** Everything the plan needs besides the snapshot; it reads no clock and draws no number itself. */

@@ -1,8 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { givenUp, leaseLeftMs } from '../../../controller/plan/leases.ts';
-import type { Leases } from '../../../controller/plan/leases.ts';
 import { plan } from '../../../controller/plan/plan.ts';
-import type { Snapshot } from '../../../controller/plan/snapshot.ts';
+import type { Leases, Snapshot } from '../../../controller/plan/snapshot.ts';
 import { monoMs, wallMs } from '../../../proto/base/clock.ts';
 import type { NodeState } from '../../../proto/domain/node.ts';
 import { leaseEndsAfterMs } from '../../../proto/domain/fencing.ts';
