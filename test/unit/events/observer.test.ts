@@ -40,6 +40,16 @@ describe('a task in its slot', () => {
     expect(told[0]).toMatchObject({ stack: 'shop', service: 'web', slot: 1, taskId: 'a', node: 'n1', revision: 2 });
   });
 
+  it('is adopted where its node made it by itself', () => {
+    const observer = withNode();
+    const first = aTask({ id: 'a', nodeId: 'id-n1' });
+    observer.observe({ kind: 'task', id: 'a', value: first }, 2);
+    const own = aTask({ id: 'b', attempt: 1, nodeId: 'id-n1', byNode: true });
+    expect(observer.observe({ kind: 'task', id: 'b', value: own }, 3).map(text)).toEqual([
+      'task.adopted: made by n1 itself, while it was cut off from the controllers (follows a)',
+    ]);
+  });
+
   it('is given up with its node, and its successor names the node', () => {
     const observer = withNode();
     const first = aTask({ id: 'a', nodeId: 'id-n1' });

@@ -108,6 +108,22 @@ describe('a node that no controller reaches', () => {
     expect([...agent.host.containers.keys()]).toEqual(['own1']);
   });
 
+  it('keeps the secrets of what ended while its slot may go on, and no longer', async () => {
+    const agent = await running();
+    agent.host.mounted.add('a');
+    agent.cutOffMs = 6_000;
+    agent.host.exit('a', 1);
+    await becomes(agent, 'own1', 'running');
+    await vi.waitFor(() => {
+      expect(agent.host.attachments.has('a')).toBe(false);
+    });
+    expect([...agent.host.mounted]).toEqual(['a']);
+    await agent.tasks.assign([web({ id: 'own1' })]);
+    await vi.waitFor(() => {
+      expect([...agent.host.mounted]).toEqual([]);
+    });
+  });
+
   it('waits until it has been cut off for long enough, and never acts where that is never', async () => {
     const agent = await running();
     const never = await running({ afterMs: Infinity });

@@ -13,7 +13,7 @@ import { silentLogger } from '../../../proto/base/log.ts';
 import { revisionsKept } from '../../../proto/domain/revision.ts';
 import type { Revision } from '../../../proto/domain/revision.ts';
 import { maxStackBytes, validateStackSpec } from '../../../proto/domain/validate.ts';
-import { aServiceSpec, aStack, aStackSpec, aStatus, aTask, aTemplate } from '../../builders/domain.ts';
+import { aNode, aServiceSpec, aStack, aStackSpec, aStatus, aTask, aTemplate } from '../../builders/domain.ts';
 
 const fresh = { id: 'c', containerPool: '10.64.0.0/12', vipPool: '10.80.0.0/16', caCertificate: 'ca' };
 const put = (id: string): Change => ({ kind: 'put-task', task: aTask({ id }), modRevision: 0 });
@@ -67,6 +67,27 @@ describe('records', () => {
     expect([...mirror.snapshot().tasks.keys()]).toEqual(['a']);
     expect(await records.commit([put('c')])).toMatchObject({ committed: 1, conflicts: 0 });
     expect(await stored('tasks/')).toEqual([taskKey('a'), taskKey('c')]);
+  });
+
+  it('lets a task take the place of another as a whole, and not of one that has changed, on a node that has, or under an id that exists', async () => {
+    const node = aNode('n1');
+    await records.putNode(node, 0);
+    await records.commit([put('a'), put('c')]);
+    const { tasks, nodes } = mirror.snapshot();
+    const taking = {
+      task: aTask({ id: 'b', nodeId: node.id, byNode: true }),
+      predecessor: aTask({ id: 'a', desired: 'shutdown' }),
+      modRevision: tasks.get('a')?.modRevision ?? 0,
+      node: { id: node.id, modRevision: nodes.get(node.id)?.modRevision ?? 0 },
+    };
+    const before = { ...taking, modRevision: taking.modRevision - 1 };
+    expect(await records.takePlaces([before])).toEqual([false]);
+    expect(await records.takePlaces([{ ...taking, node: { ...taking.node, modRevision: 1 } }])).toEqual([false]);
+    expect(await records.takePlaces([{ ...taking, task: aTask({ id: 'c' }) }])).toEqual([false]);
+    expect(mirror.snapshot().tasks.get('a')?.value.desired).toBe('running');
+    expect(await records.takePlaces([taking, taking])).toEqual([true, false]);
+    expect(mirror.snapshot().tasks.get('a')?.value.desired).toBe('shutdown');
+    expect(mirror.snapshot().tasks.get('b')?.value).toMatchObject({ byNode: true, nodeId: node.id });
   });
 
   it('keeps out what was still on its way to the store', async () => {
