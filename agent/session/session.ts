@@ -4,7 +4,7 @@
  */
 import { backoffMs } from '../../proto/base/backoff.ts';
 import type { BackoffPolicy } from '../../proto/base/backoff.ts';
-import { describeError } from '../../proto/base/errors.ts';
+import { describeError, FrotaError } from '../../proto/base/errors.ts';
 import type { Clock, MonoMs } from '../../proto/base/clock.ts';
 import type { Logger } from '../../proto/base/log.ts';
 import { pause } from '../../proto/base/pause.ts';
@@ -147,6 +147,8 @@ class AgentSession implements Session {
         this.#ports.logger.info({}, 'the controller ended the session');
       } catch (error) {
         this.#ports.logger.warn({ error: describeError(error) }, 'session with the controller lost');
+        // Refused by a controller is not cut off: this node is no longer to run anything of the cluster's.
+        if (FrotaError.from(error).code === 'forbidden') this.#lostAtMs = this.#ports.clock.now().monoMs;
       } finally {
         if (this.#stream !== undefined && this.#ports.clock.now().monoMs - openedAtMs > goodStreamMs) failures = 0;
         if (this.#stream !== undefined) this.#lostAtMs = this.#ports.clock.now().monoMs;

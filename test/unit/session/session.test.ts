@@ -226,6 +226,27 @@ describe('session', () => {
     await session.close();
   });
 
+  it('a node that a controller refuses is not cut off', async () => {
+    const nowMs = { value: 0 };
+    let refusals = 0;
+    const session = startSession(
+      ports(fakeController(), {
+        clock: { now: () => ({ monoMs: monoMs(nowMs.value), wallMs: wallMs(0) }) },
+        open: () => {
+          refusals += 1;
+          nowMs.value += 10_000;
+          throw new FrotaError(refusals === 1 ? 'unavailable' : 'forbidden', 'no');
+        },
+      }),
+    );
+    expect(session.cutOffForMs()).toBe(10_000);
+    await vi.waitFor(() => {
+      expect(refusals).toBe(2);
+    });
+    expect(session.cutOffForMs()).toBe(0);
+    await session.close();
+  });
+
   it('backs off when every stream fails right after the welcome', async () => {
     const controller = fakeController();
     const session = startSession(
