@@ -43,12 +43,14 @@ export class NodeTasks {
     for (const { id, value } of records) {
       const observed = { container: containerById.get(id), attachment: attachmentById.get(id) };
       const record = value as TaskRecord;
-      // Its lease file is gone, or was never written: nothing would kill it in time.
-      const unguarded = record.assigned.fence !== undefined && !this.#ports.leases.isGuarded(id);
-      if (unguarded && observed.container?.state.kind === 'running') await this.#killUnguarded(id);
       const stillWanted =
         wantedById === undefined ? record.assigned : (wantedById.get(id) ?? ownWish(record, superseded));
       this.#actors.set(id, new TaskActor(this.#ports, record, observed, stillWanted));
+    }
+    for (const { id, value } of records) {
+      // Its lease file is gone, or was never written: nothing would kill it in time.
+      const isUnguarded = (value as TaskRecord).assigned.fence !== undefined && !this.#ports.leases.isGuarded(id);
+      if (isUnguarded && containerById.get(id)?.state.kind === 'running') await this.#killUnguarded(id);
     }
     const strays = new Set([...containerById.keys(), ...attachmentById.keys(), ...withFiles, ...withMounts]);
     for (const id of strays) if (!this.#actors.has(id)) await this.#removeStray(id);
