@@ -25,7 +25,8 @@ export class NodeTasks {
   /**
    * Finds again what an earlier agent left: containers that outlived it are adopted, what was ended is recorded, what no
    * record explains is removed. `wanted`: the journaled assignment; undefined when it is not known (its file was lost):
-   * everything then stays as it is until a controller speaks. Nothing is started before `confirm`.
+   * everything then stays as it is until a controller speaks. Nothing is started before `confirm`, but for
+   * attempts of this node's own, once it has been cut off for long enough (`startLocal`).
    */
   async adopt(wanted: readonly AssignedTask[] | undefined): Promise<void> {
     const [records, attachments, withFiles, withMounts] = await Promise.all([

@@ -75,7 +75,7 @@ export interface StepInput {
   readonly stopGracePeriodMs: number;
   /** From the last name and port it left to its stop signal; 0 too if it never had any. */
   readonly drainDelayMs: number;
-  /** False until a controller has confirmed, since this agent started, what this node is to have: a stale journal starts nothing. */
+  /** False until a controller has confirmed, since this agent started, what this node is to have: a stale journal starts nothing. Of attempts that the node made by itself: until it is cut off again. */
   readonly mayStart: boolean;
   readonly nowMs: number;
 }
