@@ -5,12 +5,15 @@ import type { TaskStatus } from '../../proto/domain/task.ts';
 import { localAttempt, replacedBy, successorOf } from '../reconcile/local-restart.ts';
 import type { EndedTask, LocalAttempt } from '../reconcile/local-restart.ts';
 import { createCheckTurns } from './check-turns.ts';
+import type { ContainerExit } from '../runtime/runtime.ts';
 import type { ActorPorts, TaskRecord } from './ports.ts';
 import { TaskActor } from './task-actor.ts';
 
 export class NodeTasks {
   readonly #ports: ActorPorts;
   readonly #actors = new Map<string, TaskActor>();
+  /** Ends that were told before the actors were made, which may know of them or not; until `adopt` has made them. */
+  #endedEarly: Map<string, ContainerExit> | undefined = new Map();
   #confirmed = false;
   #closed = false;
   /** The latest list; an earlier one may still be on its way through the journal. */
@@ -19,7 +22,11 @@ export class NodeTasks {
   constructor(ports: Omit<ActorPorts, 'onForgotten' | 'checkTurns'>) {
     const onForgotten = (taskId: string): boolean => this.#actors.delete(taskId);
     this.#ports = { ...ports, onForgotten, checkTurns: createCheckTurns() };
-    ports.runtime.onExit((id, exit) => this.#actors.get(id)?.containerEnded(exit));
+    ports.runtime.onExit((id, exit) => {
+      const actor = this.#actors.get(id);
+      if (actor !== undefined) actor.containerEnded(exit);
+      else this.#endedEarly?.set(id, exit);
+    });
   }
 
   /**
@@ -35,7 +42,6 @@ export class NodeTasks {
       this.#ports.files.list(),
       this.#ports.mounts.list(),
     ]);
-    // Last: an end that comes from here on must find its actor, so nothing is awaited until they exist.
     const containers = await this.#ports.runtime.list();
     const wantedById = wanted === undefined ? undefined : new Map(wanted.map((task) => [task.id, task]));
     const containerById = new Map(containers.map((container) => [container.id, container]));
@@ -46,8 +52,12 @@ export class NodeTasks {
       const record = value as TaskRecord;
       const stillWanted =
         wantedById === undefined ? record.assigned : (wantedById.get(id) ?? ownWish(record, superseded));
-      this.#actors.set(id, new TaskActor(this.#ports, record, observed, stillWanted));
+      const actor = new TaskActor(this.#ports, record, observed, stillWanted);
+      this.#actors.set(id, actor);
+      const exit = this.#endedEarly?.get(id);
+      if (exit !== undefined) actor.containerEnded(exit);
     }
+    this.#endedEarly = undefined;
     for (const { id, value } of records) {
       // Its lease file is gone, or was never written: nothing would kill it in time.
       const isUnguarded = (value as TaskRecord).assigned.fence !== undefined && !this.#ports.leases.isGuarded(id);
