@@ -10,6 +10,8 @@ import { behaviourLabel, behaviours } from './behaviour.ts';
 import { zones } from './machine.ts';
 import type { Random } from './random.ts';
 
+export const longestMonitorMs = 5_000;
+
 const stackNames = ['blog', 'jobs', 'shop'] as const;
 const serviceNames = ['api', 'web', 'worker'] as const;
 
@@ -90,7 +92,7 @@ function someUpdate(random: Random): UpdatePolicy {
     parallelism: random.int(0, 2),
     delayMs: random.pick([0, 0, 1_500]),
     order: random.pick(['start-first', 'stop-first']),
-    monitorMs: random.pick([0, 1_000, 5_000]),
+    monitorMs: random.pick([0, 1_000, longestMonitorMs]),
     failureAction: random.pick(['pause', 'continue', 'rollback']),
     maxFailureRatio: random.pick([0, 0.5, 1]),
   };

@@ -65,13 +65,19 @@ function isReplacement({ before, recent }: Commit, old: Task, next: Task): boole
       ({ operator, value }) => (node?.labels['zone'] === value) === (operator === '=='),
     );
     if (fits === false) return true;
-    const startsFirst = spec?.update.order === 'start-first' || spec?.rollback.order === 'start-first';
-    return startsFirst && old.templateHash !== next.templateHash;
+    return startsFirst(snapshot, old, next);
   });
 }
 
 export const tasksOfSlot = (snapshot: Snapshot, task: Task): readonly Task[] =>
   [...snapshot.tasks.values()].flatMap(({ value }) => (sameSlot(value, task) ? [value] : []));
+
+/** Whether an update may let the task of the new version come up before the old one has ended, whatever the old one is told. */
+function startsFirst(snapshot: Snapshot, old: Task, next: Task): boolean {
+  const spec = snapshot.stacks.get(old.stack)?.value.spec.services.find(({ name }) => name === old.service);
+  const isOrdered = spec?.update.order === 'start-first' || spec?.rollback.order === 'start-first';
+  return isOrdered && old.templateHash !== next.templateHash;
+}
 
 /** Ids of the other tasks of its slot that may still run when a task comes to be: an update may let it start beside them. */
 export function companionsOf({ before, after, batch }: Commit): ReadonlyMap<string, readonly string[]> {
@@ -80,7 +86,7 @@ export function companionsOf({ before, after, batch }: Commit): ReadonlyMap<stri
     const task = after.tasks.get(id)?.value;
     if (task === undefined || before.tasks.has(id)) continue;
     const others = tasksOfSlot(before, task).filter((other) => !isEnded(stateIn(before, other)));
-    if (others.some((other) => other.desired === 'running'))
+    if (others.some((other) => other.desired === 'running' || startsFirst(after, other, task)))
       companions.set(
         id,
         others.map((other) => other.id),

@@ -2,6 +2,7 @@
 import { describeError } from '../../proto/base/errors.ts';
 import { installAmbient, settleAll } from './ambient.ts';
 import { calmProperties } from './calm.ts';
+import { longestMonitorMs } from './declarations.ts';
 import { Faults } from './faults.ts';
 import { describeWorld } from './picture.ts';
 import { Random } from './random.ts';
@@ -42,6 +43,8 @@ const calmWithinMs = 240_000;
 /** Then nothing is written for as long as several idle passes of the loop. */
 const quietMs = 20_000;
 const lookEveryMs = 1_000;
+/** The longest `monitor` that is declared, and a pass. */
+const judgedWithinMs = longestMonitorMs + 1_000;
 const tailLines = 200;
 
 const calmIsReached = {
@@ -118,6 +121,9 @@ async function becomeCalm(world: World): Promise<void> {
       return;
     }
   }
+  // An update whose tasks are watched is judged once more when that is over, though every slot is what it will be.
+  await time.runUntil(time.nowMs + judgedWithinMs, failed);
+  if (failed()) return;
   const { revision } = world.store.snapshot();
   await time.runUntil(time.nowMs + quietMs, failed);
   if (failed()) return;
