@@ -55,7 +55,8 @@ class VirtualTimer {
 export function installAmbient(time: VirtualTime, random: Random, epochMs: number): () => void {
   const later = (ms: number | undefined, work: () => void): VirtualTimer => {
     const timer = new VirtualTimer();
-    timer.appointment = time.after(ms ?? 0, () => {
+    // Node knows no shorter time: a rest that rounding leaves of a wait must not come again and again at one instant.
+    timer.appointment = time.after(Math.max(1, ms ?? 1), () => {
       work();
       return undefined;
     });
