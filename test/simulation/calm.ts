@@ -94,9 +94,11 @@ function slotOf(
     if (health === 'unhealthy' && service.restart.condition === 'any' && service.restart.maxAttempts === undefined) {
       return wrong(`has ${latest.id}, which is unhealthy and stays so`);
     }
+    const isCurrent = canonicalJson(latest.template) === canonicalJson(service.template);
+    // An update that waits for room leaves the others where the version before had them.
+    if (!isCurrent) return { kind: 'old', what: `still runs ${latest.id} of an older template` };
     if (!isAllowed(calm, service, latest)) return wrong(`has ${latest.id} on a node that its constraints do not allow`);
-    const current = canonicalJson(latest.template) === canonicalJson(service.template);
-    return { kind: current ? 'runs' : 'old', what: current ? what : `still runs ${latest.id} of an older template` };
+    return { kind: 'runs', what };
   }
   if (!isEnded(state) || !mayStayEnded(service, latest, state)) return wrong(what);
   return { kind: state === 'complete' ? 'stays complete' : 'stays failed', what };
