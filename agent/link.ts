@@ -4,7 +4,7 @@ import { FrotaError } from '../proto/base/errors.ts';
 import { monoMs, wallMs } from '../proto/base/clock.ts';
 import type { Clock } from '../proto/base/clock.ts';
 import type { Logger } from '../proto/base/log.ts';
-import type { HeldUnit, LeaseGrant, Welcome } from '../proto/codec/dispatch.ts';
+import type { LeaseGrant, Welcome } from '../proto/codec/dispatch.ts';
 import type { OpenStream, StreamDown, StreamUp } from '../proto/codec/streams.ts';
 import type { FetchedContent } from '../proto/domain/content.ts';
 import type { TaskStatus } from '../proto/domain/task.ts';
@@ -19,6 +19,7 @@ import { readHostFacts } from './host/facts.ts';
 import type { Heartbeats } from './liveness/heartbeats.ts';
 import type { AgentOptions } from './options.ts';
 import type { LocalAttempt } from './reconcile/local-restart.ts';
+import type { FollowedUnit } from './session/applied-units.ts';
 import type { Assignments, NodeSelf } from './session/assignments.ts';
 import { renewalDue, renewCredentials } from './session/credentials.ts';
 import type { Credentials } from './session/credentials.ts';
@@ -137,7 +138,7 @@ export class Link {
     this.#session.report(status);
   }
 
-  applied(units: readonly HeldUnit[]): void {
+  applied(units: readonly FollowedUnit[]): void {
     this.#session.applied(units);
   }
 

@@ -6,7 +6,6 @@ import { join } from 'node:path';
 import { customAlphabet } from 'nanoid';
 import { FrotaError } from '../proto/base/errors.ts';
 import type { Logger } from '../proto/base/log.ts';
-import type { HeldUnit } from '../proto/codec/dispatch.ts';
 import { parseAddress } from '../proto/rpc/client.ts';
 import { NodeDrills } from './drills/node-drills.ts';
 import { createEnforcer, every } from './enforcer.ts';
@@ -34,6 +33,7 @@ import { openLeases } from './open-leases.ts';
 import { openMounts } from './open-mounts.ts';
 import type { AgentOptions } from './options.ts';
 import { createOciRuntime } from './runtime/oci/oci-runtime.ts';
+import type { FollowedUnit } from './session/applied-units.ts';
 import { loadAssignments } from './session/assignments.ts';
 import type { NodeSelf } from './session/assignments.ts';
 import { joinCluster, loadCredentials } from './session/credentials.ts';
@@ -157,7 +157,7 @@ function openDrills(
 
 async function runNode({ parts, links, journal, drills, disk, calls }: NodeParts): Promise<void> {
   const { assignments, logger, signal, heartbeats } = parts;
-  let inForce: readonly HeldUnit[] = [];
+  let inForce: readonly FollowedUnit[] = [];
   let local: LocalRestarts | undefined;
   const connectOnce = (): Link => {
     if (links[0] !== undefined) return links[0];

@@ -9,6 +9,7 @@ import type { HeldUnit } from '../../proto/codec/dispatch.ts';
 import type { AssignedTask, NetworkUnit, RevisedUnit, ServiceUnit, Unit } from '../../proto/domain/assignment.ts';
 import type { ResolvedImage } from '../../proto/domain/service.ts';
 import type { Journal } from '../state/journal.ts';
+import type { FollowedUnit } from './applied-units.ts';
 
 /** What the controller told this node about itself. */
 export interface NodeSelf {
@@ -33,7 +34,7 @@ export interface Assignments {
   images(): readonly ResolvedImage[];
   services(): readonly ServiceUnit[];
   /** The same units by key and revision. */
-  heldServices(): readonly HeldUnit[];
+  heldServices(): readonly FollowedUnit[];
 }
 
 export async function loadAssignments(journal: Journal, logger: Logger): Promise<Assignments> {
@@ -78,7 +79,9 @@ export async function loadAssignments(journal: Journal, logger: Logger): Promise
     network: () => unitOf('network'),
     images: () => unitOf('images')?.images ?? [],
     heldServices: () =>
-      [...units].flatMap(([key, { revision, unit }]) => (unit.kind === 'service' ? [{ key, revision }] : [])),
+      [...units].flatMap(([key, source]) =>
+        source.unit.kind === 'service' ? [{ key, revision: source.revision, source }] : [],
+      ),
     services: () => [...units.values()].flatMap(({ unit }) => (unit.kind === 'service' ? [unit] : [])),
   };
 }

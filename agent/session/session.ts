@@ -8,14 +8,7 @@ import { describeError, FrotaError } from '../../proto/base/errors.ts';
 import type { Clock, MonoMs } from '../../proto/base/clock.ts';
 import type { Logger } from '../../proto/base/log.ts';
 import { pause } from '../../proto/base/pause.ts';
-import type {
-  AgentMessage,
-  ControllerMessage,
-  HeldUnit,
-  Welcome,
-  LeaseGrant,
-  LivenessPlan,
-} from '../../proto/codec/dispatch.ts';
+import type { AgentMessage, ControllerMessage, Welcome, LeaseGrant, LivenessPlan } from '../../proto/codec/dispatch.ts';
 import type { LocalReport, StatusReport } from '../../proto/codec/status-report.ts';
 import type { UnitChange } from '../../proto/codec/assignment.ts';
 import type { OpenStream } from '../../proto/codec/streams.ts';
@@ -23,6 +16,7 @@ import type { NodeFacts } from '../../proto/domain/node.ts';
 import type { TaskStatus } from '../../proto/domain/task.ts';
 import type { LocalAttempt } from '../reconcile/local-restart.ts';
 import { AppliedUnits } from './applied-units.ts';
+import type { FollowedUnit } from './applied-units.ts';
 import type { Assignments } from './assignments.ts';
 
 export interface DispatchStream {
@@ -60,7 +54,7 @@ export interface Session {
   /** A task's status changed; goes out with the next batch. */
   report(status: TaskStatus): void;
   /** All service units that names, VIPs and ports follow from now on; what is news of it goes out at once. */
-  applied(units: readonly HeldUnit[]): void;
+  applied(units: readonly FollowedUnit[]): void;
   readonly connected: boolean;
   /** Asks for the leases of fenced tasks. False: there is no controller to ask; what is sent may be lost nevertheless. */
   askLeases(number: number): boolean;
@@ -119,7 +113,7 @@ class AgentSession implements Session {
     setImmediate(() => void this.#flush());
   }
 
-  applied(units: readonly HeldUnit[]): void {
+  applied(units: readonly FollowedUnit[]): void {
     this.#applied.set(units);
     setImmediate(() => void this.#flush());
   }
@@ -175,6 +169,7 @@ class AgentSession implements Session {
         await this.#takeUnit(message);
         break;
       case 'removed':
+        this.#applied.forget(message.key);
         await assignments.remove(message.key);
         await this.#ports.onUnit(message.key);
         break;
@@ -203,7 +198,7 @@ class AgentSession implements Session {
   }
 
   async #takeUnit({ key, unit }: UnitChange & { readonly kind: 'unit' }): Promise<void> {
-    this.#applied.expect(key);
+    this.#applied.expect(key, unit);
     const kept = this.#ports.assignments.put(key, unit);
     // Tasks are on disk before anything is done about them. The ways to them need not be: somewhere a task waits for this to stop.
     if (unit.unit.kind === 'tasks') await kept;

@@ -9,7 +9,7 @@ import type { DispatchStream, Session } from '../../agent/session/session.ts';
 import type { Clock } from '../../proto/base/clock.ts';
 import { monoMs, wallMs } from '../../proto/base/clock.ts';
 import type { Logger } from '../../proto/base/log.ts';
-import type { HeldUnit } from '../../proto/codec/dispatch.ts';
+import type { FollowedUnit } from '../../agent/session/applied-units.ts';
 import { frotaVersion } from '../../proto/base/version.ts';
 import type { NodeFacts } from '../../proto/domain/node.ts';
 import { Life } from './life.ts';
@@ -84,7 +84,7 @@ class RunningAgent {
   #onUnit: (key: string) => Promise<void> = () => Promise.resolve();
   #onSynced: () => Promise<void> = () => Promise.resolve();
   #onWelcome: () => void = () => undefined;
-  #inForce: readonly HeldUnit[] = [];
+  #inForce: readonly FollowedUnit[] = [];
   #synced = false;
   #closed = false;
 

@@ -108,8 +108,16 @@ describe('session', () => {
     const applied = (stream = controller.streams[0]) =>
       stream?.sent.flatMap((message) => (message.kind === 'applied' ? [message.units.map(({ key, revision }) => `${key}=${revision}`)] : [])); // prettier-ignore
     const unit = { kind: 'service', stack: 'a', name: 'b', vip: '10.80.0.1', ports: [], endpoints: [], members: [], networks: [] } as const; // prettier-ignore
+    const neverSent = { revision: '', unit };
+    const sources: Record<string, typeof neverSent> = {};
     const inForce = (...revisions: string[]) => {
-      session.applied(revisions.map((revision, index) => ({ key: `service:a/${String(index)}`, revision })));
+      session.applied(
+        revisions.map((revision, index) => ({
+          key: `service:a/${String(index)}`,
+          revision,
+          source: sources[revision] ?? neverSent,
+        })),
+      );
     };
     await vi.waitFor(() => {
       expect(controller.streams).toHaveLength(1);
@@ -125,10 +133,20 @@ describe('session', () => {
     await vi.waitFor(() => {
       expect(applied()?.slice(1)).toEqual([['service:a/0=r2']]);
     });
-    controller.streams[0]?.say.push({ kind: 'unit', key: 'service:a/0', unit: { revision: 'r2', unit } });
+    const again = { revision: 'r2', unit };
+    controller.streams[0]?.say.push({ kind: 'unit', key: 'service:a/0', unit: { revision: 'r3', unit } });
+    controller.streams[0]?.say.push({ kind: 'unit', key: 'service:a/0', unit: again });
     await vi.waitFor(() => {
-      expect(assignments.heldServices()).toEqual([{ key: 'service:a/0', revision: 'r2' }]);
+      expect(assignments.heldServices()).toEqual([{ key: 'service:a/0', revision: 'r2', source: again }]);
     });
+    // From before r3, which may be on its way into force: that says nothing.
+    inForce('r2', 'x');
+    session.report({ ...running, taskId: 't1' });
+    await vi.waitFor(() => {
+      expect(controller.streams[0]?.sent.at(-1)).toMatchObject({ kind: 'statuses' });
+    });
+    expect(applied()?.slice(2)).toEqual([]);
+    sources['r2'] = again;
     inForce('r2', 'x');
     await vi.waitFor(() => {
       expect(applied()?.slice(2)).toEqual([['service:a/0=r2']]);
