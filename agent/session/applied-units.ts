@@ -2,7 +2,7 @@
  * Which service units this node's names, VIPs and ports follow, and what of that the controller has yet to hear: it stops no
  * task before the nodes that led to it have said that they no longer do.
  */
-import type { HeldUnit } from '../../proto/codec/dispatch.ts';
+import type { AppliedUnit, HeldUnit } from '../../proto/codec/dispatch.ts';
 import type { RevisedUnit } from '../../proto/domain/assignment.ts';
 
 /** A service unit as names, VIPs and ports follow it. */
@@ -18,6 +18,10 @@ export class AppliedUnits {
   readonly #awaited = new Map<string, RevisedUnit>();
   /** By key: what the controller of this stream was told. */
   readonly #told = new Map<string, string>();
+  /** By key: `AppliedUnit.number` of the latest that came over this stream. */
+  readonly #numbers = new Map<string, number>();
+  /** Units that came over this stream. */
+  #came = 0;
 
   /** Complete: what is not in it is no longer served. */
   set(units: readonly FollowedUnit[]): void {
@@ -27,6 +31,8 @@ export class AppliedUnits {
 
   /** The controller waits to hear of this unit from now on, even if what was in force before comes into force again. */
   expect(key: string, source: RevisedUnit): void {
+    this.#came += 1;
+    this.#numbers.set(key, this.#came);
     this.#told.delete(key);
     this.#awaited.set(key, source);
   }
@@ -34,21 +40,24 @@ export class AppliedUnits {
   /** The node is to have it no longer. */
   forget(key: string): void {
     this.#awaited.delete(key);
+    this.#numbers.delete(key);
   }
 
   /** A new stream: this controller was told nothing. */
   reset(): void {
     this.#told.clear();
+    this.#numbers.clear();
+    this.#came = 0;
   }
 
   /** What is to be told next, at most `limit` units; they count as told. */
-  takeNews(limit: number): readonly HeldUnit[] {
-    const news: HeldUnit[] = [];
+  takeNews(limit: number): readonly AppliedUnit[] {
+    const news: AppliedUnit[] = [];
     for (const [key, { revision }] of this.#inForce) {
       if (news.length === limit) break;
       if (this.#told.get(key) === revision || this.#awaited.has(key)) continue;
       this.#told.set(key, revision);
-      news.push({ key, revision });
+      news.push({ key, revision, number: this.#numbers.get(key) ?? 0 });
     }
     for (const key of this.#told.keys()) if (!this.#inForce.has(key)) this.#told.delete(key);
     return news;

@@ -8,7 +8,7 @@ import type { Logger } from '../../proto/base/log.ts';
 import type {
   AgentMessage,
   ControllerMessage,
-  HeldUnit,
+  AppliedUnit,
   Welcome,
   LeaseGrant,
   LivenessPlan,
@@ -72,6 +72,9 @@ interface Live {
   readonly nodeId: string;
   /** By key the revision of what the agent has, or will have once it has read what was sent. */
   readonly held: Map<string, string>;
+  /** By key: how many units had been sent over this stream when that one was sent last, itself included. */
+  readonly sent: Map<string, number>;
+  sentCount: number;
   /** By key the revision that the agent has said to be in force, since that unit was last sent to it. */
   readonly applied: Map<string, string>;
   readonly put: (message: ControllerMessage) => void;
@@ -103,7 +106,7 @@ export function createDispatch(ports: DispatchPorts): Dispatch {
     const mailbox = createMailbox(signal);
     const held = new Map(first.value.held.map(({ key, revision }) => [key, revision]));
     const { put, wake, end } = mailbox;
-    const live: Live = { nodeId, held, applied: new Map(), put, wake, end };
+    const live: Live = { nodeId, held, sent: new Map(), sentCount: 0, applied: new Map(), put, wake, end };
     sessions.get(nodeId)?.end();
     sessions.set(nodeId, live);
     // Ends with the stream, never throws, and nothing waits for it: a session that was replaced must be able to end first.
@@ -148,9 +151,18 @@ export function createDispatch(ports: DispatchPorts): Dispatch {
   };
 }
 
-/** Only of units it was sent: what else it says says nothing. */
-function noteApplied(live: Live, applied: readonly HeldUnit[]): void {
-  for (const { key, revision } of applied) if (live.held.has(key)) live.applied.set(key, revision);
+function noteSent(live: Live, key: string, revision: string): void {
+  live.held.set(key, revision);
+  live.sentCount += 1;
+  live.sent.set(key, live.sentCount);
+  // What was in force says nothing about what will be: the agent says it anew.
+  live.applied.delete(key);
+}
+
+/** Only of units it was sent, and of their latest sending: what else it says is of before. */
+function noteApplied(live: Live, applied: readonly AppliedUnit[]): void {
+  for (const { key, revision, number } of applied)
+    if (live.held.has(key) && number >= (live.sent.get(key) ?? 0)) live.applied.set(key, revision);
 }
 
 /** Ends with the stream, and never throws. */
@@ -159,7 +171,7 @@ async function takeIn(
   nodeId: string,
   messages: AsyncIterator<AgentMessage>,
   mailbox: Mailbox,
-  onApplied: (units: readonly HeldUnit[]) => void,
+  onApplied: (units: readonly AppliedUnit[]) => void,
 ): Promise<void> {
   try {
     for (;;) {
@@ -271,7 +283,8 @@ function sharedUnits(ports: DispatchPorts, applied: (nodeId: string) => Readonly
       if (known.size > limit) known.clear();
     },
     /** What the node lacks, then what it holds in vain; what the session knows of it is brought up to date on the way. */
-    *difference({ nodeId, held, applied: inForce }: Live): Iterable<ControllerMessage> {
+    *difference(live: Live): Iterable<ControllerMessage> {
+      const { nodeId, held, sent, applied: inForce } = live;
       const wanted = unitsOfNode(latest(), nodeId);
       const keys = new Set(wanted.map(unitKey));
       for (const each of wanted) {
@@ -280,15 +293,12 @@ function sharedUnits(ports: DispatchPorts, applied: (nodeId: string) => Readonly
         const isOwn = unit.kind === 'tasks' || unit.kind === 'images';
         const next = isOwn ? revised(nodeId, unit) : revisedShared(unit);
         if (held.get(key) === next.revision) continue;
-        held.set(key, next.revision);
-        // What was in force says nothing about what will be: the agent says it anew.
-        inForce.delete(key);
+        noteSent(live, key, next.revision);
         yield { kind: 'unit', key, unit: next };
       }
       for (const key of [...held.keys()]) {
         if (keys.has(key)) continue;
-        held.delete(key);
-        inForce.delete(key);
+        for (const known of [held, sent, inForce]) known.delete(key);
         yield { kind: 'removed', key };
       }
     },

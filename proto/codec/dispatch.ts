@@ -49,6 +49,11 @@ export interface HeldUnit {
   readonly key: string;
   readonly revision: string;
 }
+
+export interface AppliedUnit extends HeldUnit {
+  /** How many units had come over this stream when this one came, itself included; 0: it came before this stream. */
+  readonly number: number;
+}
 /** Agent → controller. `hello` is the first message and only the first. */
 export type AgentMessage =
   | {
@@ -60,7 +65,7 @@ export type AgentMessage =
     }
   | { readonly kind: 'statuses'; readonly sequence: number; readonly reports: readonly StatusReport[] }
   /** Service units that this node's names, VIPs and ports follow from now on. */
-  | { readonly kind: 'applied'; readonly units: readonly HeldUnit[] }
+  | { readonly kind: 'applied'; readonly units: readonly AppliedUnit[] }
   /** The answer to a ping, by its number. */
   | { readonly kind: 'pong'; readonly number: number }
   /** Asks for its fenced tasks' leases. */
@@ -158,6 +163,11 @@ export const fetchContentsReply: Codec<FetchContentsReply> = w.messageCodec(
 
 const copyUnits = (units: readonly HeldUnit[]): HeldUnit[] => units.map(({ key, revision }) => ({ key, revision }));
 
+const appliedToWire = ({ key, revision, number }: AppliedUnit) => ({
+  ...{ key, revision },
+  number: w.long(number, 'AppliedUnit.number'),
+});
+
 function agentMessageToWire(message: AgentMessage): Sent<'AgentMessage'> {
   const none = { hello: null, statuses: null, applied: null, pong: null, lease: null };
   switch (message.kind) {
@@ -170,7 +180,7 @@ function agentMessageToWire(message: AgentMessage): Sent<'AgentMessage'> {
       return { ...none, statuses: { sequence, reports: message.reports.map(reportToWire) } };
     }
     case 'applied':
-      return { ...none, applied: { units: copyUnits(message.units) } };
+      return { ...none, applied: { units: message.units.map(appliedToWire) } };
     case 'pong':
       return { ...none, pong: { number: w.long(message.number, 'Pong.number') } };
     case 'lease-request':
@@ -194,7 +204,13 @@ function agentMessageFromWire(wire: Received<'AgentMessage'>): AgentMessage {
     const sequence = w.fromLong(statuses.sequence, 'StatusBatch.sequence');
     return { kind: 'statuses', sequence, reports: statuses.reports.map(reportFromWire) };
   }
-  if (applied !== null) return { kind: 'applied', units: copyUnits(applied.units) };
+  if (applied !== null) {
+    const units = applied.units.map(({ key, revision, number }) => ({
+      ...{ key, revision },
+      number: w.fromLong(number, 'AppliedUnit.number'),
+    }));
+    return { kind: 'applied', units };
+  }
   if (pong !== null) return { kind: 'pong', number: w.fromLong(pong.number, 'Pong.number') };
   if (lease !== null) return { kind: 'lease-request', number: w.fromLong(lease.number, 'LeaseRequest.number') };
   throw new FrotaError('corrupt', 'AgentMessage.message is missing or of a later version');

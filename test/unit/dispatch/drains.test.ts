@@ -208,10 +208,11 @@ describe('sessions', () => {
       const units = () => received.flatMap((message) => (message.kind === 'unit' ? [message.unit] : []));
       return {
         done,
-        /** Says that the latest service unit is in force. */
-        apply: () => {
-          const { revision } = units().findLast(({ unit }) => unitKey(unit) === key) ?? { revision: '' };
-          say.push({ kind: 'applied', units: [{ key, revision }] });
+        /** Says that the latest service unit is in force, as it came `earlier` sendings of any unit before. */
+        apply: (earlier = 0) => {
+          const at = units().findLastIndex(({ unit }) => unitKey(unit) === key);
+          const revision = units()[at]?.revision ?? '';
+          say.push({ kind: 'applied', units: [{ key, revision, number: at + 1 - earlier }] });
         },
         desired: (): AssignedTask['desired'] | undefined => {
           const latest = units().findLast(({ unit }) => unit.kind === 'tasks')?.unit as TasksUnit | undefined;
@@ -262,6 +263,21 @@ describe('sessions', () => {
       expect(sessions[0]?.desired()).toBe('shutdown');
     });
     expect(performance.now() - saidAt).toBeLessThan(200);
+    end();
+    await Promise.all(sessions.map(({ done }) => done));
+  });
+
+  it('and not by what was in force of the same contents before they were sent once more', async () => {
+    const { sessions, end } = await begun();
+    sessions[0]?.apply();
+    sessions[1]?.apply();
+    sessions[2]?.apply(1);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(sessions[0]?.desired()).toBe('draining');
+    sessions[2]?.apply();
+    await vi.waitFor(() => {
+      expect(sessions[0]?.desired()).toBe('shutdown');
+    });
     end();
     await Promise.all(sessions.map(({ done }) => done));
   });

@@ -462,6 +462,7 @@ export const nodeView: fc.Arbitrary<NodeView> = fc.record({
 });
 
 const heldUnit = fc.record({ key: text, revision: text });
+const appliedUnit = fc.record({ key: text, revision: text, number: fc.nat() });
 const report = fc.record(
   {
     taskId: named,
@@ -492,7 +493,7 @@ export const agentMessage = fc.oneof(
     sequence: fc.nat(),
     reports: fc.array(report, { maxLength: 3 }),
   }),
-  fc.record({ kind: fc.constant('applied' as const), units: fc.array(heldUnit) }),
+  fc.record({ kind: fc.constant('applied' as const), units: fc.array(appliedUnit) }),
   fc.record({ kind: fc.constant('pong' as const), number: fc.nat() }),
   fc.record({ kind: fc.constant('lease-request' as const), number: fc.nat() }),
 );
