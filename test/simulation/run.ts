@@ -111,20 +111,23 @@ async function becomeCalm(world: World): Promise<void> {
   world.trace.note('world', 'calm begins');
   world.becomeCalm();
   const deadlineMs = time.nowMs + calmWithinMs;
+  let { revision } = world.store.snapshot();
+  let stillSinceMs = time.nowMs;
   for (;;) {
     await time.runUntil(time.nowMs + lookEveryMs, failed);
     if (failed()) return;
+    const before = revision;
+    ({ revision } = world.store.snapshot());
+    if (revision !== before) stillSinceMs = time.nowMs;
     const wrong = firstWrong(world);
-    if (wrong === undefined) break;
+    // An update goes on beside a slot that has failed for good, and judges its tasks once more when they were watched.
+    if (wrong === undefined && time.nowMs - stillSinceMs >= judgedWithinMs) break;
     if (time.nowMs >= deadlineMs) {
-      world.fail(calmIsReached, wrong);
+      if (wrong === undefined) world.fail(calmIsQuiet, `still written ${String(calmWithinMs)} ms after the last fault`);
+      else world.fail(calmIsReached, wrong);
       return;
     }
   }
-  // An update whose tasks are watched is judged once more when that is over, though every slot is what it will be.
-  await time.runUntil(time.nowMs + judgedWithinMs, failed);
-  if (failed()) return;
-  const { revision } = world.store.snapshot();
   await time.runUntil(time.nowMs + quietMs, failed);
   if (failed()) return;
   const later = world.store.snapshot().revision;
