@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describeError } from '../../proto/base/errors.ts';
 import type { Logger } from '../../proto/base/log.ts';
-import { cgroupFolders, makeCgroup } from '../host/cgroups.ts';
+import { makeCgroup, procsFiles } from '../host/cgroups.ts';
 import type { CgroupLayout } from '../host/cgroups.ts';
 import { readCommandLine } from '../host/processes.ts';
 import { bootClockStepMs, readBootMs } from './boot-clock.ts';
@@ -110,7 +110,7 @@ export class Guard {
     const { folder, cgroup, layout, logger } = this.#place;
     try {
       await makeCgroup(layout, cgroup);
-      const procs = cgroupFolders(layout, cgroup).map((each) => join(each, 'cgroup.procs'));
+      const procs = procsFiles(layout, cgroup);
       const child = spawn('/bin/sh', ['-c', script, guardName, folder, ...procs], { detached: true, stdio: 'ignore' });
       child.on('error', (error) => {
         logger.error({ error: describeError(error) }, 'the guard of fenced tasks cannot be started');

@@ -93,10 +93,14 @@ export async function refuseInnerProcesses(layout: CgroupLayout, path: string): 
   );
 }
 
+/** Of the cgroup, one in every hierarchy: a process that writes 0 or its pid there, or whose pid is written there, moves. */
+export const procsFiles = (layout: CgroupLayout, path: string): readonly string[] =>
+  cgroupFolders(layout, path).map((folder) => join(folder, 'cgroup.procs'));
+
 /** Moves a process, with all its threads, into the cgroup in every hierarchy. */
 export async function moveToCgroup(layout: CgroupLayout, path: string, pid: number): Promise<void> {
   const text = String(pid);
-  await Promise.all(cgroupFolders(layout, path).map((folder) => writeFile(join(folder, 'cgroup.procs'), text)));
+  await Promise.all(procsFiles(layout, path).map((file) => writeFile(file, text)));
 }
 
 /** Processes of the cgroup and of all below it, in any hierarchy. Empty if it does not exist. */

@@ -2,7 +2,7 @@
 import { FrotaError } from '../../proto/base/errors.ts';
 
 /** Debian package of each program the agent may call; the key is the program's name. */
-export const debianPackages: Readonly<Record<string, string>> = {
+const debianPackages: Readonly<Record<string, string>> = {
   runc: 'runc',
   crun: 'crun',
   conmon: 'conmon',
@@ -27,9 +27,10 @@ export interface MissingProgram {
   readonly debianPackage: string;
 }
 
-export function missingProgram(program: string): FrotaError {
-  return missingProgramsError([{ program, debianPackage: debianPackages[program] ?? program }]);
-}
+export const asMissing = (program: string): MissingProgram => ({
+  program,
+  debianPackage: debianPackages[program] ?? program,
+});
 
 export function missingProgramsError(missing: readonly MissingProgram[]): FrotaError {
   const names = missing.map((each) => each.program).join(', ');

@@ -4,7 +4,7 @@ import { access } from 'node:fs/promises';
 import { delimiter, isAbsolute, join } from 'node:path';
 import { FrotaError } from '../../proto/base/errors.ts';
 import type { Ending, Launched, Launcher } from './launcher.ts';
-import { debianPackages, missingProgram, missingProgramsError } from './missing-programs.ts';
+import { asMissing, missingProgramsError } from './missing-programs.ts';
 import type { MissingProgram } from './missing-programs.ts';
 import { defaultMaxOutputBytes, spawned } from './spawned.ts';
 import type { SpawnOptions } from './spawned.ts';
@@ -109,7 +109,7 @@ async function start(
   if (launcher === undefined || launcher.isClosed || env !== undefined)
     return spawned(program, args, options, onTooMuch);
   const path = places.get(program) ?? (await locate(program, process.env.PATH ?? ''));
-  if (path === undefined) throw missingProgram(program);
+  if (path === undefined) throw missingProgramsError([asMissing(program)]);
   places.set(program, path);
   return launcher.launch({
     ...{ program: path, args, maxOutputBytes, onTooMuch },
@@ -127,7 +127,7 @@ export async function findPrograms(
   const missing: MissingProgram[] = [];
   for (const program of programs) {
     const place = await locate(program, path);
-    if (place === undefined) missing.push({ program, debianPackage: debianPackages[program] ?? program });
+    if (place === undefined) missing.push(asMissing(program));
     else found.set(program, place);
   }
   return { found, missing };

@@ -2,7 +2,7 @@
 import { spawn } from 'node:child_process';
 import { FrotaError } from '../../proto/base/errors.ts';
 import type { Ending, Launched } from './launcher.ts';
-import { missingProgram } from './missing-programs.ts';
+import { asMissing, missingProgramsError } from './missing-programs.ts';
 
 export interface SpawnOptions {
   /** Written to standard input, which is then closed; without it standard input is empty. */
@@ -68,7 +68,7 @@ function collect(stream: NodeJS.ReadableStream, limit: number, tooMuch: () => vo
 }
 
 function startError(program: string, cwd: string | undefined, error: NodeJS.ErrnoException): FrotaError {
-  if (error.code === 'ENOENT' && cwd === undefined) return missingProgram(program);
+  if (error.code === 'ENOENT' && cwd === undefined) return missingProgramsError([asMissing(program)]);
   const where = cwd === undefined ? '' : ` in ${cwd}`;
   return new FrotaError('unavailable', `${program}: could not be started${where}: ${error.message}`, { cause: error });
 }

@@ -159,6 +159,12 @@ function noteSent(live: Live, key: string, revision: string): void {
   live.applied.delete(key);
 }
 
+function noteRemoved({ held, sent, applied }: Live, key: string): void {
+  held.delete(key);
+  sent.delete(key);
+  applied.delete(key);
+}
+
 /** Only of units it was sent, and of their latest sending: what else it says is of before. */
 function noteApplied(live: Live, applied: readonly AppliedUnit[]): void {
   for (const { key, revision, number } of applied)
@@ -284,7 +290,7 @@ function sharedUnits(ports: DispatchPorts, applied: (nodeId: string) => Readonly
     },
     /** What the node lacks, then what it holds in vain; what the session knows of it is brought up to date on the way. */
     *difference(live: Live): Iterable<ControllerMessage> {
-      const { nodeId, held, sent, applied: inForce } = live;
+      const { nodeId, held } = live;
       const wanted = unitsOfNode(latest(), nodeId);
       const keys = new Set(wanted.map(unitKey));
       for (const each of wanted) {
@@ -298,7 +304,7 @@ function sharedUnits(ports: DispatchPorts, applied: (nodeId: string) => Readonly
       }
       for (const key of [...held.keys()]) {
         if (keys.has(key)) continue;
-        for (const known of [held, sent, inForce]) known.delete(key);
+        noteRemoved(live, key);
         yield { kind: 'removed', key };
       }
     },

@@ -148,17 +148,16 @@ export async function pidsOfNamespace(namespace: string): Promise<readonly numbe
 }
 
 /** A machine without power computes nothing: what is started in the cgroup stands still until it is thawed. */
-export async function freezeCgroup(path: string, isFrozen: boolean): Promise<void> {
-  const text = isFrozen ? '1' : '0';
-  await writeFile(`/sys/fs/cgroup/unified${path}/cgroup.freeze`, text).catch(() =>
-    writeFile(`/sys/fs/cgroup${path}/cgroup.freeze`, text),
-  );
-}
+export const freezeCgroup = (path: string, isFrozen: boolean): Promise<void> =>
+  writeCgroup(path, 'cgroup.freeze', isFrozen ? '1' : '0');
 
 /** SIGKILL to everything that belongs to a cgroup and below, as a power cut would. */
-export async function killCgroup(path: string): Promise<void> {
-  await writeFile(`/sys/fs/cgroup/unified${path}/cgroup.kill`, '1').catch(() =>
-    writeFile(`/sys/fs/cgroup${path}/cgroup.kill`, '1'),
+export const killCgroup = (path: string): Promise<void> => writeCgroup(path, 'cgroup.kill', '1');
+
+/** In the unified hierarchy, wherever the host has it. */
+async function writeCgroup(path: string, file: string, text: string): Promise<void> {
+  await writeFile(`/sys/fs/cgroup/unified${path}/${file}`, text).catch(() =>
+    writeFile(`/sys/fs/cgroup${path}/${file}`, text),
   );
 }
 

@@ -6,6 +6,7 @@ import { isEnded, slotName, taskState } from '../../proto/domain/task.ts';
 import type { Task } from '../../proto/domain/task.ts';
 import { canonicalJson } from '../../controller/plan/canonical-json.ts';
 import type { Machine } from './machine.ts';
+import { mayStartFirst } from './properties.ts';
 import type { Property } from './properties.ts';
 
 export interface Calm {
@@ -81,8 +82,7 @@ function slotOf(
   const [old, next, ...more] = live;
   // What starts first goes on where both fit; else the old one stays.
   if (old !== undefined && next !== undefined && more.length === 0 && next.nodeId === undefined) {
-    const startsFirst = service.update.order === 'start-first' || service.rollback.order === 'start-first';
-    if (startsFirst || !isAllowed(calm, service, old)) return waits(calm, stack, service, next, only);
+    if (mayStartFirst(service) || !isAllowed(calm, service, old)) return waits(calm, stack, service, next, only);
   }
   if (live.length > 1) return wrong(`has ${live.map(({ id }) => id).join(' and ')} at a time`);
   const state = stateOf(calm, latest);

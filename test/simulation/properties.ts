@@ -1,5 +1,6 @@
 /** What must hold at every instant. Each looks at one thing that has just happened; an answer is what is wrong with it. */
 import { isEnded, slotName, taskState, taskStateRank } from '../../proto/domain/task.ts';
+import type { ServiceSpec } from '../../proto/domain/service.ts';
 import type { Task, TaskState } from '../../proto/domain/task.ts';
 import type { Snapshot } from '../../controller/plan/snapshot.ts';
 import { drainConfirmWithinMs } from '../../controller/dispatch/drains.ts';
@@ -58,14 +59,13 @@ function isReplacement({ before, recent }: Commit, old: Task, next: Task): boole
   return recent.some((snapshot) => {
     const node = snapshot.nodes.get(old.nodeId ?? '')?.value;
     if (node?.availability === 'drain') return true;
-    const services = snapshot.stacks.get(old.stack)?.value.spec.services;
-    const spec = services?.find(({ name }) => name === old.service);
+    const spec = specOf(snapshot, old);
     // People here write constraints on one label only.
     const fits = spec?.placement.constraints.every(
       ({ operator, value }) => (node?.labels['zone'] === value) === (operator === '=='),
     );
     if (fits === false) return true;
-    return startsFirst(snapshot, old, next);
+    return startsFirst(spec, old, next);
   });
 }
 
@@ -73,11 +73,16 @@ export const tasksOfSlot = (snapshot: Snapshot, task: Task): readonly Task[] =>
   [...snapshot.tasks.values()].flatMap(({ value }) => (sameSlot(value, task) ? [value] : []));
 
 /** Whether an update may let the task of the new version come up before the old one has ended, whatever the old one is told. */
-function startsFirst(snapshot: Snapshot, old: Task, next: Task): boolean {
-  const spec = snapshot.stacks.get(old.stack)?.value.spec.services.find(({ name }) => name === old.service);
-  const isOrdered = spec?.update.order === 'start-first' || spec?.rollback.order === 'start-first';
-  return isOrdered && old.templateHash !== next.templateHash;
+function startsFirst(spec: ServiceSpec | undefined, old: Task, next: Task): boolean {
+  return spec !== undefined && mayStartFirst(spec) && old.templateHash !== next.templateHash;
 }
+
+/** One of its two kinds of update does. */
+export const mayStartFirst = ({ update, rollback }: ServiceSpec): boolean =>
+  update.order === 'start-first' || rollback.order === 'start-first';
+
+const specOf = (snapshot: Snapshot, { stack, service }: Task): ServiceSpec | undefined =>
+  snapshot.stacks.get(stack)?.value.spec.services.find(({ name }) => name === service);
 
 /** Ids of the other tasks of its slot that may still run when a task comes to be: an update may let it start beside them. */
 export function companionsOf({ before, after, batch }: Commit): ReadonlyMap<string, readonly string[]> {
@@ -86,7 +91,7 @@ export function companionsOf({ before, after, batch }: Commit): ReadonlyMap<stri
     const task = after.tasks.get(id)?.value;
     if (task === undefined || before.tasks.has(id)) continue;
     const others = tasksOfSlot(before, task).filter((other) => !isEnded(stateIn(before, other)));
-    if (others.some((other) => other.desired === 'running' || startsFirst(after, other, task)))
+    if (others.some((other) => other.desired === 'running' || startsFirst(specOf(after, other), other, task)))
       companions.set(
         id,
         others.map((other) => other.id),

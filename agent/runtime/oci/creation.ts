@@ -1,8 +1,7 @@
 /** Makes a container: root filesystem, bundle, conmon, record. It is made whole or nothing is left of it. */
 import { chmod, mkdir, rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { FrotaError, describeError } from '../../../proto/base/errors.ts';
-import { cgroupFolders } from '../../host/cgroups.ts';
+import { procsFiles } from '../../host/cgroups.ts';
 import { diskError } from '../../host/durable-file.ts';
 import { identifyPid, type ProcessIdentity } from '../../host/processes.ts';
 import { orNoRoom } from '../../host/room.ts';
@@ -81,7 +80,7 @@ async function make(spec: ContainerSpec, signal: AbortSignal, context: CreationC
     runtimeRoot: context.folders.runtimeRoot(runtime.name),
     folders,
     exits: context.folders.exits,
-    cgroupFiles: cgroupFolders(context.layout, context.conmonCgroup).map((folder) => join(folder, 'cgroup.procs')),
+    cgroupFiles: procsFiles(context.layout, context.conmonCgroup),
     unattendedLogBytes: context.unattendedLogBytes,
     timeoutMs: createTimeoutMs,
     signal,
