@@ -25,9 +25,11 @@ const command = controllerCommand(frotaVersion, async (options) => {
       describeError(error),
     );
     process.stderr.write(`frota controller: ${describeError(error)}\n`);
-    process.exitCode = 1;
+    process.exitCode = error.code === 'invalid' ? 2 : 1;
   }
 });
+// As everywhere in this program: wrong usage, which commander has told by then, ends with 2.
+command.exitOverride(({ exitCode }) => process.exit(exitCode === 0 ? 0 : 2));
 await command.parseAsync(process.argv.slice(3), { from: 'user' });
 // What still holds the event loop must not keep a stopped controller alive.
 process.exit();

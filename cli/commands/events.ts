@@ -25,7 +25,7 @@ export function registerEvents(program: Command, host: Host): void {
       'only what is no older: a duration such as 10m, or a time in ISO 8601',
       momentFlag(host),
     )
-    .option('--until <moment>', 'only what is older', momentFlag(host))
+    .option('--until <moment>', 'only what is older; ends there, with -f too', momentFlag(host))
     .option('-n, --last <count>', 'at the most so many of the past', wholeFlag(0, maxLast))
     .addHelpText('after', examples('events', 'events -f', 'events --since 10m hello/web', 'events -n 20 n2'))
     .action(async (subject: string | undefined, options: EventsOptions, command: Command) => {
@@ -33,7 +33,7 @@ export function registerEvents(program: Command, host: Host): void {
       const { eventLine } = await import('../render/events.ts');
       await withControl(host, globals, async (control) => {
         const request = {
-          follow: options.follow === true,
+          follow: options.follow === true && options.until === undefined,
           ...(subject !== undefined && { subject }),
           ...(options.since !== undefined && { sinceAgoMs: options.since }),
           ...(options.until !== undefined && { untilAgoMs: options.until }),

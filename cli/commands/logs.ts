@@ -28,7 +28,7 @@ export function registerLogs(program: Command, host: Host): void {
       'only what is no older: a duration such as 10m, or a time in ISO 8601',
       momentFlag(host),
     )
-    .option('--until <moment>', 'only what is older', momentFlag(host))
+    .option('--until <moment>', 'only what is older; ends there, with -f too', momentFlag(host))
     .option('-n, --tail <count>', 'of each task the last so many lines, or "all"', tailFlag)
     .option('-t, --timestamps', 'when each line was written, by the clock of its node')
     .option('--no-prefix', 'the lines alone')
@@ -41,7 +41,7 @@ export function registerLogs(program: Command, host: Host): void {
       const printer = new LogPrinter(look, host.terminal.outColours);
       const query = {
         targets,
-        follow: options.follow === true,
+        follow: options.follow === true && options.until === undefined,
         ...(options.since !== undefined && { since: timeAgo(host, options.since) }),
         ...(options.until !== undefined && { until: timeAgo(host, options.until) }),
         ...(options.tail !== undefined && { tail: options.tail }),

@@ -47,7 +47,8 @@ function awaitedOf({ stack, version, services }: Restarted): Awaited {
       const ofThem = now.services.filter(({ name }) => named.has(name));
       const tasks = now.tasks.filter(({ service }) => named.has(service));
       const isUpdated = ({ name, rollout, replicas }: (typeof ofThem)[number]): boolean =>
-        rollout?.state !== 'updating' && replicas.running + completedOf(now, name) >= replicas.desired;
+        (rollout?.state ?? 'completed') === 'completed' &&
+        replicas.running + completedOf(now, name) >= replicas.desired;
       return ofThem.every(isUpdated) && tasks.every(isSettled);
     },
   };

@@ -73,7 +73,7 @@ function look(input: ViewInput, stack: string, nowMs: number): Look {
     tasks: taskViews(input, { stack }),
     converged: isConverged(snapshot, liveness, stack),
     settling,
-    stuck: stuckOf(snapshot, liveness, stack),
+    stuck: stuckOf(snapshot, liveness, stack, settling),
     failed: failedAttempts(snapshot, liveness, stack, settling),
   };
   return { progress, ...(dueInMs === undefined ? {} : { againInMs: dueInMs }) };

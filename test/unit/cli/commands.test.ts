@@ -421,6 +421,11 @@ describe('events and inspect', () => {
     ]);
   });
 
+  it('are not followed beyond a moment that they end at', async () => {
+    expect(await line.run('events', '-f', '--until', '1m')).toBe(0);
+    expect(line.control.calls).toEqual([{ listEvents: { follow: false, untilAgoMs: 60_000 } }]);
+  });
+
   it('are one JSON object a line for scripts', async () => {
     line.control.events = [event, { ...event, sequence: 8 }];
     expect(await line.run('events', '-o', 'json')).toBe(0);

@@ -162,4 +162,13 @@ describe('rollout', () => {
     expect(await line.run('rollout', 'restart', 'web', '--wait')).toBe(0);
     expect(line.out).toBe('hello: version 4 accepted; restarts web\n');
   });
+
+  it('restart fails where its update was rolled back, however well the earlier tasks run', async () => {
+    line.control.restarted = [{ stack: 'hello', version: 4, services: ['web'] }];
+    const fallen = { service: 'web', slot: null, node: null, reason: 'update rolled back: it failed' };
+    const services = [updating({ version: 4, state: 'rolled-back', updated: 0 })];
+    line.control.watches = [[progress({ version: 4, converged: false, stuck: [fallen], services })]];
+    expect(await line.run('rollout', 'restart', 'web', '--wait')).toBe(3);
+    expect(line.err).toContain('update rolled back: it failed');
+  });
 });

@@ -369,6 +369,68 @@ describe('what is stuck', () => {
   });
 });
 
+describe('what was so before the stack was declared', () => {
+  const appliedAtMs = startMs + 60_000;
+  const job = aServiceSpec({ name: 'job', restart: { ...aServiceSpec().restart, condition: 'none' } });
+  const jobTask = aTask({ id: 'j', service: 'job', nodeId: 'id-n1' });
+  const stuckWith = (
+    tasks: readonly Task[],
+    statuses: readonly TaskStatus[],
+    services = [aService()],
+    specs = [job],
+  ) => {
+    const snapshot = aSnapshot({
+      stacks: [aStack('shop', [aServiceSpec(), ...specs], { appliedAtMs })],
+      services: [...services, aService({ name: 'job' })],
+      nodes: [aNode('n1')],
+      tasks,
+      statuses,
+    });
+    return (settling: readonly string[] = []) =>
+      stuckOf(snapshot, aLiveness(snapshot), 'shop', settling).map(({ service, reason }) => `${service} ${reason}`);
+  };
+  const failed = aStatus('j', 'failed', {
+    sinceMs: startMs,
+    finishedAtMs: startMs,
+    exitCode: 3,
+    reason: 'exit code 3',
+  });
+  const web = aTask({ id: 'w', nodeId: 'id-n1' });
+
+  it('is told once nothing else is on its way', () => {
+    expect(stuckWith([jobTask, web], [failed])()).toEqual([]);
+    expect(stuckWith([jobTask], [failed])()).toEqual([]);
+    const done = stuckWith([jobTask, web], [failed, aStatus('w', 'running')]);
+    expect(done(['web'])).toEqual([]);
+    expect(done()).toEqual(['job failed: exit code 3']);
+    const updating = [aService({ rollout: aRollout({ state: 'updating' }) })];
+    expect(stuckWith([jobTask, web], [failed, aStatus('w', 'running')], updating)()).toEqual([]);
+  });
+
+  it('is not waited out where a service waits for just that', () => {
+    const pending = aTask({ id: 'w' });
+    expect(stuckWith([jobTask, pending], [failed], [aService({ released: false })])()).toEqual([
+      'job failed: exit code 3',
+    ]);
+  });
+
+  it('is told at once with something new', () => {
+    const now = { ...failed, finishedAtMs: appliedAtMs + 1 };
+    expect(stuckWith([jobTask, web], [now])()).toEqual(['job failed: exit code 3']);
+  });
+
+  it('is no verdict on what is being tried again', () => {
+    const rejected = [0, 1, 2].map((attempt) =>
+      aTask({ id: `r${String(attempt)}`, attempt, nodeId: 'id-n1', desired: 'shutdown' }),
+    );
+    const refused = (finishedAtMs: number) =>
+      rejected.map(({ id }) => aStatus(id, 'rejected', { finishedAtMs, reason: 'no such image' }));
+    const next = aTask({ id: 'r3', attempt: 3 });
+    expect(stuckWith([...rejected, next], refused(startMs), [aService()], [])()).toEqual([]);
+    expect(stuckWith([...rejected, next], refused(appliedAtMs), [aService()], [])()).toHaveLength(1);
+  });
+});
+
 describe('failed attempts', () => {
   const told = (
     spec: Partial<ServiceSpec>,
