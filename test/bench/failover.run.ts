@@ -1,144 +1,57 @@
 /**
  * From a fault to the last replacement answering, under an open-loop load of new connections to the nodes that are spared; and what
  * the history says of each phase. Four nodes, six replicas, image present, no health check, power cut as in the failure tests.
+ * Then the same of Docker Swarm, where docker.io is installed: with its defaults, and tuned. One after the other, never at a time.
  */
-import { spawn, type ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
-import { createInterface } from 'node:readline';
-import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, beforeAll, expect, it } from 'vitest';
-import type { ClusterEvent, RecoveryMoments } from '../../proto/domain/event.ts';
-import type { TaskView } from '../../proto/domain/views.ts';
-import {
-  containerPids,
-  eventually,
-  freezeCgroup,
-  frotaProgram,
-  killCgroup,
-  killPid,
-  must,
-  startTestCluster,
-  stopTestCluster,
-} from '../cluster/cluster.ts';
-import type { TestCluster } from '../cluster/cluster.ts';
-import { pushBusybox, webCompose } from '../cluster/images.ts';
-import { startLoad } from '../cluster/load.ts';
-import type { LoadReport } from '../cluster/load.ts';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { comparison } from './peers/comparison.ts';
+import type { Column, Fault } from './peers/comparison.ts';
+import { missingForDocker } from './peers/docker-nodes.ts';
+import { startFrota } from './peers/frota.ts';
+import type { Frota, ToldLoss } from './peers/frota.ts';
+import { perSecond } from './peers/loss.ts';
+import type { Loss } from './peers/loss.ts';
+import { defaults, startSwarm, tuned } from './peers/swarm.ts';
+import type { Swarm } from './peers/swarm.ts';
 import { report } from './samples.ts';
 
 const rounds = Number(process.env['ROUNDS'] ?? '10');
-/** As the scripts that measure Docker Swarm. */
-const perSecond = Number(process.env['RATE'] ?? '50');
-const answerWithinMs = 1_000;
-const replicas = 6;
-const nodes = ['n1', 'n2', 'n3', 'n4'];
-/** The load runs before the fault, and after the last replacement has answered: failures that come late count. */
-const marginMs = 1_500;
+/** Of each fault with each tuning; 0: Swarm is left alone. */
+const swarmRounds = Number(process.env['SWARM_ROUNDS'] ?? '5');
+const missing = await missingForDocker();
+const columns: Column[] = [];
 
-let cluster: TestCluster;
-let history: History;
+afterAll(() => {
+  process.stdout.write(`\nmedians; in brackets the worst; × of Frota's median\n\n${comparison(columns, 'Frota')}\n`);
+});
 
-beforeAll(async () => {
-  cluster = await startTestCluster('bench', nodes.length);
-  const image = await pushBusybox(cluster.registry);
-  const applied = await cluster.apply(webCompose(image, replicas, 'stop_grace_period: 1s'), '--wait');
-  expect(applied.code, applied.stderr).toBe(0);
-  history = new History(cluster.environment);
-}, 120_000);
-
-afterAll(async () => {
-  await history.close();
-  await stopTestCluster(cluster);
-}, 60_000);
-
-interface Round {
-  /** From the fault to the first answer of the last replacement. */
-  readonly answeringMs: number;
-  readonly load: LoadReport;
-  /** From the fault to the last failure; 0: none. */
-  readonly lastFailureMs: number;
-  readonly recoveries: readonly RecoveryMoments[];
-}
-
-const running = async (): Promise<readonly TaskView[]> =>
-  (await cluster.tasks('web')).filter(({ state }) => state === 'running');
-
-/** What the history says while the bench runs, told by one program from the start: asking again and again would be a load of its own. */
-class History {
-  readonly events: ClusterEvent[] = [];
-  readonly #child: ChildProcess;
-
-  constructor(environment: NodeJS.ProcessEnv) {
-    this.#child = spawn(frotaProgram, ['events', '-f', '-o', 'json'], {
-      env: { ...process.env, ...environment },
-      stdio: ['ignore', 'pipe', 'inherit'],
-    });
-    if (this.#child.stdout === null) throw new Error('no pipe');
-    createInterface({ input: this.#child.stdout }).on('line', (line) => {
-      this.events.push(JSON.parse(line) as ClusterEvent);
-    });
+/** As many rounds as asked for. What was measured is told though a later round fails. */
+async function measure<T extends Loss>(
+  contender: string,
+  fault: Fault,
+  count: number,
+  once: (round: number) => Promise<T>,
+): Promise<readonly T[]> {
+  const losses: T[] = [];
+  columns.push({ contender, fault, losses });
+  for (let round = 0; round < count; round += 1) {
+    const loss = await once(round);
+    losses.push(loss);
+    const { answeringMs, lastFailureMs, failed, sent } = loss;
+    const times = `answering ${answeringMs.toFixed(0)} ms, last failure ${lastFailureMs.toFixed(0)} ms`;
+    process.stdout.write(`${contender}, ${fault} ${String(round + 1)}/${String(count)}: ${times}, ${String(failed)} of ${String(sent)} failed\n`); // prettier-ignore
+    expect(answeringMs).toBeLessThan(Infinity);
   }
-
-  async close(): Promise<void> {
-    const ended = once(this.#child, 'close');
-    this.#child.kill('SIGINT');
-    await ended;
-  }
-}
-
-/** One fault under load. `lost` says which tasks it takes; `spared` are the nodes that are asked. */
-async function measure(
-  lost: (task: TaskView) => boolean,
-  spared: readonly string[],
-  fault: () => Promise<void>,
-): Promise<Round> {
-  const before = await running();
-  const count = before.filter(lost).length;
-  expect(count).toBeGreaterThan(0);
-  const addresses = (await cluster.nodes()).filter(({ name }) => spared.includes(name)).map(({ address }) => address);
-  const load = startLoad({
-    urls: addresses.map((address) => `http://${address}:8080/`),
-    perSecond,
-    connections: 'new',
-    answerWithinMs,
-  });
-  try {
-    await sleep(marginMs);
-    const told = history.events.length;
-    const faultAtMs = performance.now();
-    await fault();
-    const recoveries = (): readonly RecoveryMoments[] =>
-      history.events.slice(told).flatMap(({ recovery }) => recovery ?? []);
-    await eventually(() => {
-      expect(recoveries().length).toBeGreaterThanOrEqual(count);
-      return Promise.resolve();
-    }, 30_000, 50); // prettier-ignore
-    await sleep(marginMs);
-    const seen = await load.stop();
-    const now = (await running()).filter((task) => !lost(task));
-    expect(now).toHaveLength(replicas);
-    const known = new Set(before.map(({ id }) => id));
-    const answers = now.filter(({ id }) => !known.has(id)).map(({ id }) => seen.firstAnswerAtMs.get(id) ?? Infinity);
-    expect(answers).toHaveLength(count);
-    return {
-      answeringMs: Math.max(...answers) - faultAtMs,
-      load: seen,
-      lastFailureMs: Math.max(0, (seen.failedAtMs.at(-1) ?? faultAtMs) - faultAtMs),
-      recoveries: recoveries(),
-    };
-  } finally {
-    load.end();
-  }
+  return losses;
 }
 
 const phases = ['suspected', 'confirmed', 'planned', 'committed', 'received', 'created', 'running', 'inForce'] as const;
 
-function tell(what: string, measured: readonly Round[]): void {
-  report(`${what} → last replacement answering`, measured.map(({ answeringMs }) => answeringMs)); // prettier-ignore
-  report(`${what} → last failed request over`, measured.map(({ lastFailureMs }) => lastFailureMs)); // prettier-ignore
-  const failed = measured.map(({ load }) => load.sent - load.answered);
-  report(`${what}: failed requests of ${String(perSecond)}/s`, failed, 0, '');
-  const recoveries = measured.flatMap(({ recoveries }) => recoveries);
+function tell(fault: Fault, losses: readonly ToldLoss[]): void {
+  report(`${fault} → last replacement answering`, losses.map(({ answeringMs }) => answeringMs)); // prettier-ignore
+  report(`${fault} → last failed request over`, losses.map(({ lastFailureMs }) => lastFailureMs)); // prettier-ignore
+  report(`${fault}: failed requests of ${String(perSecond)}/s`, losses.map(({ failed }) => failed), 0, ''); // prettier-ignore
+  const recoveries = losses.flatMap(({ recoveries }) => recoveries);
   expect(recoveries.length).toBeGreaterThan(0);
   for (const phase of phases) {
     const moments = recoveries.flatMap((moments) => moments[phase] ?? []);
@@ -146,50 +59,51 @@ function tell(what: string, measured: readonly Round[]): void {
   }
 }
 
-it('node loss', { timeout: rounds * 60_000 }, async () => {
-  const measured: Round[] = [];
-  for (let round = 0; round < rounds; round += 1) {
-    const victim = nodes[1 + (round % (nodes.length - 1))] ?? '';
-    await eventually(async () => {
-      expect((await cluster.nodes()).every(({ state }) => state === 'ready')).toBe(true);
-    }, 60_000);
-    // Scaling down and up spreads the replicas again, so that the node has some to lose.
-    for (const count of [1, replicas]) await cluster.frota('scale', `web=${String(count)}`, '--wait');
-    const namespace = `frota-${cluster.name}-${victim}`;
-    const cgroup = `/frota/${cluster.name}/${victim}`;
-    const spared = nodes.filter((name) => name !== victim);
-    measured.push(
-      await measure(({ node }) => node === victim, spared, async () => {
-        await must('ip', ['-n', namespace, 'link', 'set', 'eth0', 'down']);
-        // The agent that the supervisor starts again at once would take the CPU of the nodes that are measured.
-        await freezeCgroup(cgroup, true);
-        await killCgroup(cgroup);
-      }), // prettier-ignore
-    );
-    await freezeCgroup(cgroup, false);
-    await must('ip', ['-n', namespace, 'link', 'set', 'eth0', 'up']);
-  }
-  tell('node loss', measured);
+describe.skipIf(rounds === 0)('Frota', () => {
+  let frota: Frota | undefined;
+  beforeAll(async () => {
+    frota = await startFrota();
+  });
+  afterAll(() => frota?.close());
+
+  it('node loss', { timeout: rounds * 60_000 }, async () => {
+    tell('node loss', await measure('Frota', 'node loss', rounds, async (round) => frota!.loseNode(round)));
+  });
+
+  it('container killed', { timeout: rounds * 60_000 }, async () => {
+    const losses = await measure('Frota', 'container killed', rounds, async (round) => frota!.killContainer(round));
+    tell('container killed', losses);
+  });
 });
 
-it('container killed', { timeout: rounds * 60_000 }, async () => {
-  const measured: Round[] = [];
-  for (let round = 0; round < rounds; round += 1) {
-    await eventually(async () => {
-      expect(await running()).toHaveLength(replicas);
-    }, 30_000);
-    const tasks = await running();
-    const victim = tasks[round % tasks.length];
-    const pid = (await containerPids(cluster)).get(victim?.id ?? '') ?? 0;
-    expect(pid).toBeGreaterThan(0);
-    measured.push(
-      await measure(({ id }) => id === victim?.id, nodes, () => {
-        killPid(pid);
-        return Promise.resolve();
-      }), // prettier-ignore
-    );
-    // A slot whose attempts end within ten seconds of their start waits longer and longer: another one is next.
-    await sleep(500);
-  }
-  tell('container killed', measured);
+const why =
+  missing === undefined
+    ? 'SWARM_ROUNDS=0'
+    : `${missing} is missing: apt-get install --no-install-recommends docker.io iptables`;
+const skipsSwarm = missing !== undefined || swarmRounds === 0;
+
+describe.skipIf(skipsSwarm)(`Docker Swarm${skipsSwarm ? `: not measured, ${why}` : ''}`, () => {
+  let swarm: Swarm | undefined;
+  beforeAll(async () => {
+    swarm = await startSwarm();
+  });
+  afterAll(() => swarm?.close());
+
+  const kinds = [
+    { contender: 'Swarm, default', tuning: defaults },
+    { contender: 'Swarm, tuned', tuning: tuned },
+  ];
+  describe.each(kinds)('$contender', ({ contender, tuning }) => {
+    beforeAll(() => swarm!.tune(tuning));
+
+    it('node loss', { timeout: swarmRounds * 180_000 }, async () => {
+      await measure(contender, 'node loss', swarmRounds, async (round) => swarm!.loseNode(round));
+    });
+
+    it('container killed', { timeout: swarmRounds * 120_000 }, async () => {
+      await measure(contender, 'container killed', swarmRounds, async (round) => swarm!.killContainer(round));
+    });
+  });
 });
+
+if (skipsSwarm) process.stdout.write(`Docker Swarm is not measured: ${why}\n`);

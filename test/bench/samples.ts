@@ -2,12 +2,16 @@
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 
+/** The sample below which `part` of them lie; NaN of none. */
+export function quantile(samples: readonly number[], part: number): number {
+  const sorted = [...samples].sort((a, b) => a - b);
+  return sorted[Math.min(sorted.length - 1, Math.floor(part * sorted.length))] ?? NaN;
+}
+
 /** One line: median, minimum, maximum and, from twenty samples on, the 99th percentile. */
 export function report(what: string, samples: readonly number[], digits = 0, unit = ' ms'): void {
-  const sorted = [...samples].sort((a, b) => a - b);
-  const at = (part: number): string =>
-    (sorted[Math.min(sorted.length - 1, Math.floor(part * sorted.length))] ?? NaN).toFixed(digits);
-  const p99 = sorted.length < 20 ? '' : `, p99 ${at(0.99)}`;
+  const at = (part: number): string => quantile(samples, part).toFixed(digits);
+  const p99 = samples.length < 20 ? '' : `, p99 ${at(0.99)}`;
   process.stdout.write(
     `${what}: median ${at(0.5)}${unit}, minimum ${at(0)}, maximum ${at(1)}${p99} (${String(samples.length)} samples)\n`,
   );

@@ -1,5 +1,6 @@
 /** An open-loop HTTP client: requests leave at a stated rate whether or not answers come, and every one that fails says why. */
 import { Agent, request } from 'node:http';
+import type { LookupFunction } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 export interface LoadOptions {
@@ -10,6 +11,8 @@ export interface LoadOptions {
   readonly connections: 'new' | 'keep-alive';
   /** A request without an answer for so long has failed, ms; default 10,000. */
   readonly answerWithinMs?: number;
+  /** Asked for the address of a name before each new connection; default: whom this machine asks. */
+  readonly addressOf?: (name: string) => Promise<string>;
 }
 
 export interface LoadReport {
@@ -44,9 +47,11 @@ const defaultAnswerWithinMs = 10_000;
 const keptPerAddress = 4;
 
 /** Begins at once; the caller stops it, whatever happens. */
-export function startLoad({ urls, perSecond, connections, answerWithinMs = defaultAnswerWithinMs }: LoadOptions): Load {
+export function startLoad(options: LoadOptions): Load {
+  const { urls, perSecond, connections, answerWithinMs = defaultAnswerWithinMs, addressOf } = options;
   const keepAlive = connections === 'keep-alive';
-  const agent = new Agent({ keepAlive, maxFreeSockets: keptPerAddress, scheduling: 'fifo' });
+  const lookup = addressOf === undefined ? {} : { lookup: lookupBy(addressOf) };
+  const agent = new Agent({ keepAlive, maxFreeSockets: keptPerAddress, scheduling: 'fifo', ...lookup });
   const tally = { sent: 0, answered: 0, opened: 0 };
   const failures: Record<string, number> = {};
   const hosts = new Map<string, number>();
@@ -136,6 +141,22 @@ function ask(url: string, agent: Agent, answerWithinMs: number): Promise<{ body:
     asked.end();
   });
 }
+
+/** In the form that Node's sockets ask in. */
+function lookupBy(addressOf: (name: string) => Promise<string>): LookupFunction {
+  return (name, { all }, done) => {
+    addressOf(name).then(
+      (address) => {
+        if (all === true) done(null, [{ address, family: 4 }]);
+        else done(null, address, 4);
+      },
+      (error: unknown) => done(error as NodeJS.ErrnoException, '', 4),
+    );
+  };
+}
+
+/** The machine's clock, the same in all of its processes; `performance.now()` begins anew in each. */
+export const monotonicMs = (): number => Number(process.hrtime.bigint()) / 1e6;
 
 function hostOf(body: string): string {
   try {
