@@ -43,8 +43,11 @@ export function registerExec(program: Command, host: Host): void {
     .addHelpText('after', '\nExit status: of the command; 125: Frota failed, 126: no executable, 127: not found\n')
     .action(async (target: string, args: readonly string[], options: ExecOptions, command: Command) => {
       const status = await execute(host, command, target, args, options).catch((thrown: unknown) => {
-        const error = FrotaError.from(thrown);
-        throw new ExitWith(host.signal.aborted ? exitStatus.interrupted : ownFailure, error);
+        if (host.signal.aborted) {
+          const left = 'interrupted; the command was told to end';
+          throw new ExitWith(exitStatus.interrupted, new FrotaError('cancelled', left));
+        }
+        throw new ExitWith(ownFailure, FrotaError.from(thrown));
       });
       if (status !== exitStatus.done) throw new ExitWith(status);
     });

@@ -9,8 +9,7 @@ interface LogsOptions {
   readonly follow?: boolean;
   readonly since?: number;
   readonly until?: number;
-  /** Absent: all. */
-  readonly tail?: number;
+  readonly tail?: number | 'all';
   readonly timestamps?: boolean;
   readonly prefix: boolean;
 }
@@ -44,7 +43,7 @@ export function registerLogs(program: Command, host: Host): void {
         follow: options.follow === true && options.until === undefined,
         ...(options.since !== undefined && { since: timeAgo(host, options.since) }),
         ...(options.until !== undefined && { until: timeAgo(host, options.until) }),
-        ...(options.tail !== undefined && { tail: options.tail }),
+        ...(typeof options.tail === 'number' && { tail: options.tail }),
       };
       const note = noteTo(host);
       await withControl(host, globals, async (control) => {
@@ -61,9 +60,9 @@ export function registerLogs(program: Command, host: Host): void {
     });
 }
 
-/** `wholeFlag` cannot say "all". */
-function tailFlag(text: string): number | undefined {
-  if (text === 'all') return undefined;
+/** `wholeFlag` cannot say "all"; and commander makes an empty text of `undefined`. */
+function tailFlag(text: string): number | 'all' {
+  if (text === 'all') return text;
   try {
     return wholeFlag(0, maxTail)(text);
   } catch {

@@ -421,6 +421,17 @@ describe('events and inspect', () => {
     ]);
   });
 
+  it('of tasks may be asked for by number, or all', async () => {
+    expect(await line.run('logs', 'web', '--tail', 'all')).toBe(0);
+    expect(await line.run('logs', 'web', '-f', '--until', '1s', '-n', '3')).toBe(0);
+    expect(line.control.calls).toMatchObject([
+      { logs: { targets: ['web'], follow: false } },
+      { logs: { targets: ['web'], follow: false, tail: 3 } },
+    ]);
+    expect(line.control.calls[0]).not.toHaveProperty('logs.tail');
+    expect(await line.run('logs', 'web', '--tail', 'some')).toBe(2);
+  });
+
   it('are not followed beyond a moment that they end at', async () => {
     expect(await line.run('events', '-f', '--until', '1m')).toBe(0);
     expect(line.control.calls).toEqual([{ listEvents: { follow: false, untilAgoMs: 60_000 } }]);
