@@ -10,6 +10,7 @@ import type { LinkParts } from './link.ts';
 import { overlayAddress, parseSubnet } from './network/addresses.ts';
 import { renderHosts, writeInPlace } from './network/hosts-file.ts';
 import type { NodeNetwork } from './network/network.ts';
+import { withoutSilent } from './network/reroute.ts';
 import type { NodeSelf } from './session/assignments.ts';
 
 export interface NodeNames {
@@ -18,6 +19,8 @@ export interface NodeNames {
   resume(): Promise<void>;
   /** After the network is what these units say, because the server's address is part of it. */
   serve(network: NetworkUnit, services: readonly ServiceUnit[]): Promise<void>;
+  /** Nodes that do not answer this one: names that stand for tasks lead to theirs no longer, as VIPs do not. */
+  reroute(silentNodes: ReadonlySet<string>): void;
   close(): Promise<void>;
 }
 
@@ -36,8 +39,14 @@ export function createNodeNames(
     resolvConf: async () => renderResolvConf((await readNodeTexts())[0] ?? '', address),
     logger,
   });
+  let served: { readonly unit: NetworkUnit; readonly services: readonly ServiceUnit[] } | undefined;
+  let silent: ReadonlySet<string> = new Set();
+  const answer = (): void => {
+    if (served !== undefined) server.apply(served.unit, withoutSilent(served.services, silent));
+  };
   const serve: NodeNames['serve'] = async (unit, services) => {
-    server.apply(unit, services);
+    served = { unit, services };
+    answer();
     await server.open();
   };
   return {
@@ -50,6 +59,10 @@ export function createNodeNames(
       });
     },
     serve,
+    reroute: (silentNodes) => {
+      silent = silentNodes;
+      answer();
+    },
     close: () => server.close(),
   };
 }

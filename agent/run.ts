@@ -193,6 +193,7 @@ async function runNode({ parts, links, journal, drills, disk, calls }: NodeParts
     return true;
   }, logger);
   heartbeats.onSilent((nodeIds) => {
+    names.reroute(nodeIds);
     reroute(network, nodeIds, logger);
   });
   const ahead = new ImagesAhead(images, logger);

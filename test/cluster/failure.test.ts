@@ -1,7 +1,10 @@
 /** What dies is replaced; what lives is left alone. Real containers, real SIGKILLs, real cut links. */
+import { readFile } from 'node:fs/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import {
   answers,
+  command,
   containerPids,
   eventually,
   httpGet,
@@ -145,6 +148,156 @@ describe('failure', () => {
       expect((await cluster.nodes()).every((node) => node.state === 'ready')).toBe(true);
     });
     expect((await cluster.frota('scale', 'web=5', '--wait')).code).toBe(0);
+    expect((await cluster.frota('scale', 'web=4', '--wait')).code).toBe(0);
+  });
+
+  it('a link that is cut: neighbours avoid the node by VIP, port and name, though no controller decides', async () => {
+    // n2 may have lost all its tasks to others by now: of six some are placed there.
+    expect((await cluster.frota('scale', 'web=6', '--wait')).code).toBe(0);
+    const tasks = await cluster.tasks('web');
+    const spared = tasks.filter(({ node }) => node !== 'n2').map(({ address }) => address ?? '');
+    expect(spared.length).toBeLessThan(tasks.length);
+    const asker = (await containerPids(cluster)).get(tasks.find(({ node }) => node === 'n1')?.id ?? '') ?? 0;
+    const named = async (): Promise<readonly string[]> => {
+      const asked = await command('nsenter', [
+        '-t',
+        String(asker),
+        '-n',
+        '-m',
+        '/bin/busybox',
+        'nslookup',
+        'tasks.web',
+      ]);
+      return [
+        ...(asked.stdout
+          .split('Name:')
+          .slice(1)
+          .join('')
+          .match(/\d+\.\d+\.\d+\.\d+/gu) ?? []),
+      ].sort();
+    };
+    const ported = async (): Promise<readonly string[]> => {
+      const list = ['nft', 'list', 'chain', 'ip', 'frota', 'port/tcp/8080'];
+      const listed = await must('ip', ['netns', 'exec', 'frota-test-failure-n1', ...list]);
+      return [...new Set(listed.match(/\d+\.\d+\.\d+\.\d+/gu))].sort();
+    };
+    const all = tasks.map(({ address }) => address ?? '').sort();
+    await eventually(async () => expect(await named()).toEqual(all));
+    const controller = await pidOfPart(cluster, 'c1');
+    process.kill(controller, 'SIGSTOP');
+    try {
+      await must('ip', ['-n', 'frota-test-failure-n2', 'link', 'set', 'eth0', 'down']);
+      await eventually(async () => {
+        expect(await named()).toEqual([...spared].sort());
+        expect(await ported()).toEqual([...spared].sort());
+      }, 5_000, 50); // prettier-ignore
+      await must('ip', ['-n', 'frota-test-failure-n2', 'link', 'set', 'eth0', 'up']);
+      await eventually(async () => {
+        expect(await named()).toEqual(all);
+        expect(await ported()).toEqual(all);
+      }, 10_000, 50); // prettier-ignore
+    } finally {
+      await must('ip', ['-n', 'frota-test-failure-n2', 'link', 'set', 'eth0', 'up']);
+      process.kill(controller, 'SIGCONT');
+    }
+    expect((await cluster.frota('scale', 'web=4', '--wait')).code).toBe(0);
+  });
+
+  it('UDP blocked between a node and the controller: it lives over its session, and its death is still seen', async () => {
+    const [controller] = JSON.parse(
+      await must('ip', ['-n', 'frota-test-failure-c1', '-json', '-4', 'address', 'show', 'dev', 'eth0']),
+    ) as [{ addr_info: [{ local: string }] }];
+    const address = controller.addr_info[0].local;
+    const nft = (...args: string[]) => must('ip', ['netns', 'exec', 'frota-test-failure-n2', 'nft', ...args]);
+    const before = await cluster.tasks('web');
+    const n2 = async () => (await cluster.nodes()).find(({ name }) => name === 'n2');
+    await nft('add', 'table', 'ip', 'blocked');
+    try {
+      for (const [hook, end] of [['input', 'saddr'], ['output', 'daddr']] as const) {
+        await nft('add', 'chain', 'ip', 'blocked', hook, `{ type filter hook ${hook} priority -300; }`);
+        await nft('add', 'rule', 'ip', 'blocked', hook, 'ip', end, address, 'meta', 'l4proto', 'udp', 'counter', 'drop');
+      } // prettier-ignore
+      const seen = new Set<string>();
+      const end = performance.now() + 6_000;
+      while (performance.now() < end) {
+        seen.add((await n2())?.state ?? 'unknown');
+        await sleep(50);
+      }
+      expect([...seen].filter((state) => state !== 'ready' && state !== 'suspect')).toEqual([]);
+      expect(await n2()).toMatchObject({ state: 'ready', notes: [expect.stringContaining('session')] });
+      expect(await nft('list', 'table', 'ip', 'blocked')).toMatch(/packets [1-9]/u);
+      expect((await cluster.tasks('web')).map(({ id }) => id)).toEqual(before.map(({ id }) => id));
+
+      await must('ip', ['-n', 'frota-test-failure-n2', 'link', 'set', 'eth0', 'down']);
+      await killCgroup('/frota/test-failure/n2');
+      const cut = performance.now();
+      await eventually(async () => (await n2())?.state === 'down', 10_000, 50);
+      // Silence on a session is believed later than that of datagrams: streamSilence and confirmWithin, and the time to say so.
+      expect(performance.now() - cut).toBeLessThan(5_000);
+      await eventually(async () => {
+        const tasks = await cluster.tasks('web');
+        expect(tasks.every(({ state, node }) => state === 'running' && node !== 'n2')).toBe(true);
+      });
+    } finally {
+      await nft('delete', 'table', 'ip', 'blocked');
+      await must('ip', ['-n', 'frota-test-failure-n2', 'link', 'set', 'eth0', 'up']);
+    }
+    await eventually(async () => expect(await n2()).toMatchObject({ state: 'ready', notes: [] }), 30_000);
+  });
+
+  it('a runtime that hangs: the node says so and takes no new task, though its heart beats; then it goes on', async () => {
+    const n2 = async () => (await cluster.nodes()).find(({ name }) => name === 'n2');
+    const stopped = new Set<number>();
+    const hanging = new AbortController();
+    const stopRuntimes = (async () => {
+      while (!hanging.signal.aborted) {
+        for (const pid of await pidsInCgroup('/frota/test-failure/n2')) {
+          const name = await readFile(`/proc/${String(pid)}/comm`, 'utf8').catch(() => '');
+          if (name.trim() !== 'runc' || stopped.has(pid)) continue;
+          stopped.add(pid);
+          process.kill(pid, 'SIGSTOP');
+        }
+      }
+    })();
+    const resume = (): void => {
+      for (const pid of stopped) {
+        try {
+          process.kill(pid, 'SIGCONT');
+        } catch (error) {
+          if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+        }
+      }
+    };
+    try {
+      // n2 has the fewest tasks, so that some of these are its.
+      expect((await cluster.frota('scale', 'web=7')).code).toBe(0);
+      await eventually(async () => {
+        expect(await n2()).toMatchObject({
+          state: 'ready',
+          notes: [expect.stringContaining('its container runtime has not answered')],
+        });
+      });
+      expect(stopped.size).toBeGreaterThan(0);
+      const before = new Set((await cluster.tasks('web')).map(({ id }) => id));
+      expect((await cluster.frota('scale', 'web=9')).code).toBe(0);
+      const added = await eventually(async () => {
+        const found = (await cluster.tasks('web')).filter(({ id, state }) => !before.has(id) && state === 'running');
+        expect(found).toHaveLength(2);
+        return found;
+      });
+      expect(added.map(({ node }) => node)).not.toContain('n2');
+      expect(await n2()).toMatchObject({ state: 'ready' });
+    } finally {
+      hanging.abort();
+      await stopRuntimes;
+      resume();
+    }
+    await eventually(async () => {
+      expect(await n2()).toMatchObject({ state: 'ready', notes: [] });
+      const tasks = await cluster.tasks('web');
+      expect(tasks.filter(({ state }) => state === 'running')).toHaveLength(9);
+      expect(tasks.some(({ node }) => node === 'n2')).toBe(true);
+    }, 30_000);
     expect((await cluster.frota('scale', 'web=4', '--wait')).code).toBe(0);
   });
 

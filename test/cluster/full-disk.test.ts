@@ -1,6 +1,6 @@
 /**
  * A node whose disk is full: its tasks are rejected with the place, what is free and what to do; what runs there serves on,
- * also while the agent dies and comes back; and once there is room it goes on by itself.
+ * also while the agent dies and comes back; and once there is room it goes on by itself. And one whose disk does not answer.
  */
 import { spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
@@ -102,4 +102,26 @@ it('says what is full, harms nothing that runs, and goes on by itself', async ()
   }, 45_000);
   expect(await answers(runs, 3)).toEqual(before);
   expect(await pidOfPart(cluster, 'n1')).toBe(agent);
+});
+
+it('that does not answer: the node says so and takes no new task, though its heart beats; then it goes on', async () => {
+  const image = await pushBusybox(cluster.registry);
+  const shown = async () => (await cluster.nodes())[0];
+  await must('fsfreeze', ['--freeze', disk?.path ?? '']);
+  try {
+    await eventually(async () => {
+      expect(await shown()).toMatchObject({ state: 'ready', notes: [expect.stringMatching(/not accepting tasks: its disk|not accepting tasks: its agent's main thread/u)] });
+    }); // prettier-ignore
+    const waited = await cluster.apply(stack('meanwhile', image, 8082), '--wait', '--timeout', '3s');
+    expect(waited.code).not.toBe(0);
+    expect(waited.stderr).toContain('not accepting tasks');
+    expect((await shown())?.state).toBe('ready');
+  } finally {
+    await must('fsfreeze', ['--unfreeze', disk?.path ?? '']);
+  }
+  await eventually(async () => {
+    expect(await shown()).toMatchObject({ state: 'ready', notes: [] });
+    const tasks = await cluster.tasks();
+    expect(tasks.find(({ stack: name }) => name === 'meanwhile')?.state).toBe('running');
+  }, 30_000); // prettier-ignore
 });
