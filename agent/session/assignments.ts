@@ -25,6 +25,7 @@ export interface Assignments {
   self(): NodeSelf | undefined;
   /** @throws FrotaError `conflict` for an epoch older than the largest seen. */
   welcome(self: NodeSelf): Promise<void>;
+  /** Known at once, durable when it resolves. */
   put(key: string, unit: RevisedUnit): Promise<void>;
   remove(key: string): Promise<void>;
   held(): readonly HeldUnit[];
@@ -40,6 +41,9 @@ export interface Assignments {
 export async function loadAssignments(journal: Journal, logger: Logger): Promise<Assignments> {
   const units = new Map<string, RevisedUnit>();
   for (const { id, value } of await journal.load('units')) units.set(id, value as RevisedUnit);
+  /** By key: the write under way, and the one behind it. */
+  const writing = new Map<string, Promise<void>>();
+  const awaiting = new Map<string, Promise<void>>();
   let self = (await journal.load('self')).find((record) => record.id === 'self')?.value as NodeSelf | undefined;
   const unitOf = <K extends Unit['kind']>(kind: K): Extract<Unit, { kind: K }> | undefined => {
     const unit = units.get(kind)?.unit;
@@ -52,6 +56,22 @@ export async function loadAssignments(journal: Journal, logger: Logger): Promise
         'not journaled; it is followed, and asked for again after a restart',
       );
     });
+  /** Of those that come while one is being written, the last is written next. */
+  const keptLatest = (key: string): Promise<void> => {
+    const waiting = awaiting.get(key);
+    if (waiting !== undefined) return waiting;
+    const turn = (writing.get(key) ?? Promise.resolve()).then(async () => {
+      awaiting.delete(key);
+      const unit = units.get(key);
+      if (unit === undefined) return;
+      const written = kept(key, journal.put('units', key, unit));
+      writing.set(key, written);
+      await written;
+      if (writing.get(key) === written) writing.delete(key);
+    });
+    awaiting.set(key, turn);
+    return turn;
+  };
 
   return {
     self: () => self,
@@ -66,9 +86,9 @@ export async function loadAssignments(journal: Journal, logger: Logger): Promise
       self = next;
       await kept('self', journal.put('self', 'self', next));
     },
-    put: async (key, unit) => {
+    put: (key, unit) => {
       units.set(key, unit);
-      await kept(key, journal.put('units', key, unit));
+      return unit.unit.kind === 'tasks' ? kept(key, journal.put('units', key, unit)) : keptLatest(key);
     },
     remove: async (key) => {
       units.delete(key);

@@ -200,10 +200,10 @@ class AgentSession implements Session {
   async #takeUnit({ key, unit }: UnitChange & { readonly kind: 'unit' }): Promise<void> {
     this.#applied.expect(key, unit);
     const kept = this.#ports.assignments.put(key, unit);
-    // Tasks are on disk before anything is done about them. The ways to them need not be: somewhere a task waits for this to stop.
+    // Tasks are on disk before anything is done about them. The ways to them need not be: somewhere a task waits for this to stop, and
+    // the tasks that come behind them wait for no disk but their own. Who dies meanwhile says what it holds, and is sent the rest.
     if (unit.unit.kind === 'tasks') await kept;
     await this.#ports.onUnit(key);
-    await kept;
   }
 
   async #welcome(opened: DispatchStream, message: Welcome): Promise<void> {

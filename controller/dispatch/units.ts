@@ -13,7 +13,7 @@ import { serviceId } from '../../proto/domain/service.ts';
 import type { ResolvedImage, RestartPolicy } from '../../proto/domain/service.ts';
 import type { NetworkAttachment } from '../../proto/domain/stack-parts.ts';
 import { isEnded, taskState } from '../../proto/domain/task.ts';
-import type { Task, TaskStatus } from '../../proto/domain/task.ts';
+import type { Task, TaskState, TaskStatus } from '../../proto/domain/task.ts';
 import type { Snapshot } from '../plan/snapshot.ts';
 
 /** A task that ran and is to stop: names, VIPs and ports may still lead to it somewhere. */
@@ -175,11 +175,19 @@ export function restartPolicies(snapshot: Snapshot): ReadonlyMap<string, Restart
   return policies;
 }
 
-/** It has an address on its node, and may still use it. */
+/**
+ * It has an address on its node, and may still use it. Not before its process runs: every node takes a change of members into its rules,
+ * and that must not stand beside the start. A sender that is not known yet is let in, and nobody is led to it before.
+ */
 function memberOf(task: Task, status: TaskStatus | undefined): Endpoint | undefined {
-  if (task.nodeId === undefined || status?.address === undefined || isEnded(taskState(task, status))) return undefined;
+  if (task.nodeId === undefined || status?.address === undefined || !hasProcess(taskState(task, status), status))
+    return undefined;
   return { taskId: task.id, nodeId: task.nodeId, address: status.address, slot: task.slot };
 }
+
+/** Without a health check `starting` lasts only until the process runs, which is told next. */
+const hasProcess = (state: TaskState, { health }: TaskStatus): boolean =>
+  state === 'running' || (state === 'starting' && health !== 'none');
 
 /** Traffic goes to tasks that run, are wanted and are not unwell. */
 function serves(task: Task, status: TaskStatus | undefined): boolean {

@@ -67,12 +67,12 @@ describe('unitsOf', () => {
   });
 
   it('sends traffic only to what runs, is wanted and is well', () => {
-    const tasks = [task('a'), task('bb', { desired: 'shutdown' }), task('ccc'), task('dddd'), task('eeeee', { orphaned: true })]; // prettier-ignore
-    const statuses = [running('a'), running('bb'), running('ccc', { state: 'starting' }), running('dddd', { health: 'unhealthy' }), running('eeeee')]; // prettier-ignore
+    const tasks = [task('a'), task('bb', { desired: 'shutdown' }), task('ccc'), task('dddd'), task('eeeee', { orphaned: true }), task('ffffff')]; // prettier-ignore
+    const statuses = [running('a'), running('bb'), running('ccc', { state: 'starting', health: 'starting' }), running('dddd', { health: 'unhealthy' }), running('eeeee'), running('ffffff', { state: 'starting' })]; // prettier-ignore
     const units = unitsOf(snapshot(tasks, statuses));
     const web = units.services.get('s/web');
     expect(web?.endpoints).toEqual([{ taskId: 'a', nodeId: 'n1', address: '10.64.0.1', slot: 1 }]);
-    // Who has an address belongs to the networks, whether or not traffic goes there.
+    // Who has an address and a process belongs to the networks, whether or not traffic goes there.
     expect(web?.members.map(({ taskId }) => taskId)).toEqual(['a', 'bb', 'ccc', 'dddd']);
     expect(web?.networks).toEqual([{ network: 's_default', aliases: [] }]);
   });
