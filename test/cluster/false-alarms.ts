@@ -1,11 +1,14 @@
 /** What makes nodes look dead that are not, each for a stated time: who was called lost, and whose endpoints went. */
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { NodeView } from '../../proto/domain/views.ts';
-import { must, pidOfPart } from './cluster.ts';
+import type { LayerEntry } from '../builders/oci-image.ts';
+import { eventually, must, pidOfPart } from './cluster.ts';
 import type { TestCluster } from './cluster.ts';
+import { pushBusybox } from './images.ts';
 
 export interface Alarms {
   /** Every state of a node that was seen, other than ready and suspect, with its reason. */
@@ -95,3 +98,57 @@ export async function withFreezes<T>(cluster: TestCluster, work: () => Promise<T
 
 const startTimeOf = async (pid: number): Promise<string> =>
   (await readFile(`/proc/${String(pid)}/stat`, 'utf8')).split(') ')[1]?.split(' ')[19] ?? '';
+
+/** Of one image; a layer of its own each time, or nothing would be unpacked. Not compressed: making them must not be the load. */
+const unpackedFiles = 3_000;
+const unpackedFileBytes = 20 * 1024;
+/** Nothing removes images yet, and each is on the disk three times. */
+const maxUnpacked = 150;
+
+/**
+ * An agent unpacks one large image after another while `work` runs: each version of a stack on that node has a new one. Its spare
+ * node unpacks them too.
+ */
+export async function unpackingOn<T>(
+  cluster: TestCluster,
+  node: string,
+  work: () => Promise<T>,
+): Promise<{ readonly alarms: T; readonly unpacked: number }> {
+  const abort = new AbortController();
+  let unpacked = 0;
+  const bytes = randomBytes(unpackedFileBytes);
+  const unpackOne = async (round: number): Promise<void> => {
+    const files = Array.from({ length: unpackedFiles }, (_, index): LayerEntry => {
+      return { type: 'file', path: `large/${String(round)}-${String(index)}`, content: bytes };
+    });
+    const image = await pushBusybox(cluster.registry, `test/large:${String(round)}`, {}, [
+      { entries: files, compression: 'none' },
+    ]);
+    const applied = await cluster.apply(`
+name: unpack
+services:
+  large:
+    image: ${image}
+    command: ["sleep", "1000000"]
+    stop_grace_period: 0s
+    deploy: {placement: {constraints: [node.hostname == ${node}]}, update_config: {monitor: 0s}}
+`);
+    if (applied.code !== 0) throw new Error(applied.stderr);
+    await eventually(async () => {
+      const tasks = await cluster.tasks('large');
+      return tasks.some((task) => task.image.startsWith(image) && task.state === 'running');
+    }, 60_000);
+    unpacked += 1;
+  };
+  const unpacking = (async () => {
+    for (let round = 1; !abort.signal.aborted && round <= maxUnpacked; round += 1) await unpackOne(round);
+  })();
+  try {
+    const [alarms] = await Promise.all([work().finally(() => abort.abort()), unpacking]);
+    return { alarms, unpacked };
+  } finally {
+    abort.abort();
+    await unpacking.catch(() => undefined);
+    await cluster.frota('rm', 'unpack', '--wait');
+  }
+}
