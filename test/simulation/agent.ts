@@ -1,7 +1,7 @@
 /** One run of a node's agent: the real session, assignments, actors and reconciliation on simulated ports, joined as `agent/run.ts` joins them. */
 import { createEnforcer } from '../../agent/enforcer.ts';
-import type { FencedTasks } from '../../agent/execute/ports.ts';
 import { NodeTasks } from '../../agent/execute/node-tasks.ts';
+import { TaskLeases } from '../../agent/fencing/task-leases.ts';
 import { loadAssignments } from '../../agent/session/assignments.ts';
 import type { Assignments } from '../../agent/session/assignments.ts';
 import { startSession } from '../../agent/session/session.ts';
@@ -12,20 +12,12 @@ import type { Logger } from '../../proto/base/log.ts';
 import type { FollowedUnit } from '../../agent/session/applied-units.ts';
 import { frotaVersion } from '../../proto/base/version.ts';
 import type { NodeFacts } from '../../proto/domain/node.ts';
+import { guardOf, leaseFilesOf } from './guard.ts';
 import { Life } from './life.ts';
 import type { Machine } from './machine.ts';
 import { nodePorts } from './node-ports.ts';
 import type { PortWorld } from './node-ports.ts';
 import type { Random } from './random.ts';
-
-/** No service of the simulation is fenced yet. */
-const noFencedTasks: FencedTasks = {
-  holds: () => false,
-  hasEnded: () => false,
-  isGuarded: () => false,
-  arm: () => Promise.resolve(),
-  release: () => Promise.resolve(),
-};
 
 export interface AgentParts {
   readonly machine: Machine;
@@ -44,6 +36,10 @@ export interface Agent {
   readonly life: Life;
   /** A controller has told this run all that its node is to have. */
   readonly confirmed: () => boolean;
+  /** Its parts are there: it watches over what runs. */
+  readonly isUp: () => boolean;
+  /** Of the controller that spoke to it last, and the largest that it has ever been told. */
+  readonly epochs: () => { readonly told: number; readonly largest: number };
   /** As SIGTERM: parts are closed one after the other, containers keep running. */
   stop(): Promise<void>;
   /** As SIGKILL. */
@@ -60,6 +56,8 @@ export function startAgent(parts: AgentParts): Agent {
   return {
     life,
     confirmed: () => running.confirmed,
+    isUp: () => running.isUp,
+    epochs: () => running.epochs,
     stop: async () => {
       await running.close();
       life.end();
@@ -80,6 +78,9 @@ class RunningAgent {
   #assignments: Assignments | undefined;
   #session: Session | undefined;
   #tasks: NodeTasks | undefined;
+  #leases: TaskLeases | undefined;
+  #isUp = false;
+  #epochs = { told: 0, largest: 0 };
   #closeEnforcer: () => Promise<void> = () => Promise.resolve();
   #onUnit: (key: string) => Promise<void> = () => Promise.resolve();
   #onSynced: () => Promise<void> = () => Promise.resolve();
@@ -95,7 +96,7 @@ class RunningAgent {
     this.#logger = logger;
     const startedMs = world.time.nowMs;
     this.#clock = {
-      now: () => ({ monoMs: monoMs(world.time.nowMs - startedMs), wallMs: wallMs(machine.wallMs(world.epochMs)) }),
+      now: () => ({ monoMs: monoMs(machine.monoMs(startedMs)), wallMs: wallMs(machine.wallMs()) }),
     };
     this.#bootId = Uint8Array.from({ length: 16 }, () => parts.random.int(0, 255));
   }
@@ -104,12 +105,21 @@ class RunningAgent {
     return this.#synced;
   }
 
+  get isUp(): boolean {
+    return this.#isUp && !this.#closed;
+  }
+
+  get epochs(): { readonly told: number; readonly largest: number } {
+    return this.#epochs;
+  }
+
   async run(): Promise<void> {
     const { machine, world } = this.#parts;
     const life = this.#life;
     const journal = machine.disk.journal(life);
     const assignments = await loadAssignments(journal, this.#logger);
     this.#assignments = assignments;
+    this.#epochs = { told: 0, largest: assignments.self()?.epoch ?? 0 };
     if (assignments.self() === undefined) await this.#firstWelcome();
     const ports = nodePorts(machine, life, world);
     const enforcer = createEnforcer(async () => {
@@ -126,7 +136,7 @@ class RunningAgent {
     this.#closeEnforcer = () => enforcer.close();
     const tasks = new NodeTasks({
       ...ports,
-      leases: noFencedTasks,
+      leases: this.#openLeases(assignments),
       journal,
       clock: this.#clock,
       logger: this.#logger,
@@ -139,6 +149,7 @@ class RunningAgent {
     await ports.images.sweep();
     enforcer.wake();
     await tasks.adopt(assignments.tasks());
+    this.#isUp = true;
     this.#logger.info({ tasks: tasks.statuses().length }, 'node is up');
     const session = this.#connect();
     this.#onUnit = async (key) => {
@@ -160,6 +171,7 @@ class RunningAgent {
     this.#closed = true;
     await this.#closeEnforcer();
     await this.#tasks?.close();
+    await this.#leases?.close();
     await this.#session?.close();
   }
 
@@ -167,7 +179,33 @@ class RunningAgent {
   abandon(): void {
     void this.#session?.close();
     void this.#tasks?.close();
+    void this.#leases?.close();
     void this.#closeEnforcer();
+  }
+
+  /** As `agent/open-leases.ts` joins them. */
+  #openLeases(assignments: Assignments): TaskLeases {
+    const { machine, world } = this.#parts;
+    const life = this.#life;
+    const leases = new TaskLeases({
+      files: leaseFilesOf(machine, life),
+      guard: guardOf(machine, life, world.tally),
+      assigned: () => assignments.tasks() ?? [],
+      ask: (number) => {
+        const asked = life.alive && this.#session?.askLeases(number) === true;
+        if (asked) world.tally.add('leases asked for');
+        return asked;
+      },
+      kill: (taskId) =>
+        life.call(5, () => {
+          const container = machine.containers.get(taskId);
+          if (container !== undefined) machine.kill(container);
+        }),
+      bootMs: () => machine.bootMs(),
+      logger: this.#logger,
+    });
+    this.#leases = leases;
+    return leases;
   }
 
   async #firstWelcome(): Promise<void> {
@@ -190,6 +228,8 @@ class RunningAgent {
       facts: () => this.#life.call(1, () => factsOf(machine)),
       statuses: () => this.#tasks?.statuses() ?? [],
       onWelcome: (welcome) => {
+        const { epoch } = welcome;
+        this.#epochs = { told: epoch, largest: Math.max(epoch, this.#epochs.largest) };
         if (this.#life.alive) welcomed(this.#life, welcome.heartbeatIntervalMs);
         this.#onWelcome();
         return Promise.resolve();
@@ -197,7 +237,9 @@ class RunningAgent {
       onUnit: (key) => this.#onUnit(key),
       onOpen: () => undefined,
       onLivenessPlan: () => undefined,
-      onLease: () => undefined,
+      onLease: (grant) => {
+        this.#leases?.granted(grant);
+      },
       onSynced: async () => {
         this.#synced = true;
         await this.#onSynced();

@@ -22,6 +22,7 @@ import { reviseUnit } from '../../proto/codec/assignment.ts';
 import type { AgentMessage, ControllerMessage } from '../../proto/codec/dispatch.ts';
 import { Life } from './life.ts';
 import { SimulatedLiveness } from './liveness.ts';
+import { maxDrift } from './machine.ts';
 import type { Random } from './random.ts';
 import type { SimulatedStore } from './simulated-store.ts';
 import type { Stream } from './stream.ts';
@@ -72,6 +73,7 @@ export class Controller {
   readonly streams = new Set<AgentStream>();
   readonly #parts: ControllerParts;
   readonly #clock: Clock;
+  #wallOffsetMs: number;
   #core: Core | undefined;
 
   constructor(parts: ControllerParts) {
@@ -79,9 +81,11 @@ export class Controller {
     this.life = new Life(parts.name, parts.time, parts.random.fork());
     this.#parts = parts;
     const startedMs = parts.time.nowMs;
-    const offsetMs = parts.random.between(-maxClockOffsetMs, maxClockOffsetMs);
-    const wall = (): number => Math.floor(parts.epochMs + offsetMs + parts.time.nowMs);
-    this.#clock = { now: () => ({ monoMs: monoMs(parts.time.nowMs - startedMs), wallMs: wallMs(wall()) }) };
+    this.#wallOffsetMs = parts.random.between(-maxClockOffsetMs, maxClockOffsetMs);
+    const rate = 1 + parts.random.between(-maxDrift, maxDrift);
+    const wall = (): number => Math.floor(parts.epochMs + this.#wallOffsetMs + parts.time.nowMs * rate);
+    const mono = (): number => (parts.time.nowMs - startedMs) * rate;
+    this.#clock = { now: () => ({ monoMs: monoMs(mono()), wallMs: wallMs(wall()) }) };
     this.liveness = new SimulatedLiveness({
       life: this.life,
       time: parts.time,
@@ -175,6 +179,11 @@ export class Controller {
     };
     this.#core = { epoch: cluster.epoch, mirror, loop, dispatch, stacks };
     note(`leads with epoch ${String(cluster.epoch)}`);
+  }
+
+  /** Somebody sets the clock of its machine, or NTP does. */
+  stepWallClock(byMs: number): void {
+    this.#wallOffsetMs += byMs;
   }
 
   /** An agent's call has arrived. */

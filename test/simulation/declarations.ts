@@ -26,6 +26,7 @@ export function someStack(random: Random): StackSpec {
 
 function someService(random: Random, stack: string, name: string, others: readonly string[]): ServiceSpec {
   const behaviour = random.chance(0.6) ? 'steady' : random.pick(behaviours);
+  const fenced = random.chance(0.25);
   const published = random.chance(0.5) ? { published: random.int(30_001, 30_003) } : {};
   return aServiceSpec({
     name,
@@ -34,8 +35,8 @@ function someService(random: Random, stack: string, name: string, others: readon
     restart: someRestart(random),
     ports: random.chance(0.3) ? [{ target: 80, protocol: 'tcp', ...published }] : [],
     placement: random.chance(0.3) ? somePlacement(random) : anywhere,
-    update: someUpdate(random),
-    rollback: { ...someUpdate(random), failureAction: 'pause' },
+    update: someUpdate(random, fenced),
+    rollback: { ...someUpdate(random, fenced), failureAction: 'pause' },
     dependsOn: random.chance(0.3) ? others.slice(0, 1).map((other) => someDependency(random, other)) : [],
     template: aTemplate({
       image: imageOf(name, random.int(1, 3)),
@@ -47,6 +48,7 @@ function someService(random: Random, stack: string, name: string, others: readon
       mounts: random.chance(0.15)
         ? [{ kind: 'volume', volume: `${stack}_${name}`, target: '/data', readOnly: false, noCopy: false }]
         : [],
+      ...(fenced ? { fenceLeaseMs: random.pick([2_000, 2_000, 4_000, 10_000]) } : {}),
       ...(random.chance(0.4) ? { healthCheck: someHealthCheck(random) } : {}),
     }),
   });
@@ -87,11 +89,12 @@ function somePlacement(random: Random): Placement {
   };
 }
 
-function someUpdate(random: Random): UpdatePolicy {
+/** Two tasks of a fenced slot never overlap, in an update neither. */
+function someUpdate(random: Random, fenced: boolean): UpdatePolicy {
   return {
     parallelism: random.int(0, 2),
     delayMs: random.pick([0, 0, 1_500]),
-    order: random.pick(['start-first', 'stop-first']),
+    order: fenced ? 'stop-first' : random.pick(['start-first', 'stop-first']),
     monitorMs: random.pick([0, 1_000, longestMonitorMs]),
     failureAction: random.pick(['pause', 'continue', 'rollback']),
     maxFailureRatio: random.pick([0, 0.5, 1]),

@@ -3,7 +3,6 @@ import { fairStore } from './simulated-store.ts';
 import { fairWeather } from './network.ts';
 import type { Machine } from './machine.ts';
 import type { Random } from './random.ts';
-import { epochMs } from './world.ts';
 import type { World } from './world.ts';
 
 /** Undoes what is still in force. */
@@ -19,11 +18,33 @@ interface FaultKind {
 /** Between two faults, ms. */
 const meanPauseMs = { min: 400, max: 6_000 };
 const kindsAreUsed = 0.6;
+/** In this time an agent that lives has noticed that its guard is gone, and has another, ms. */
+const guardGoneMs = 1_500;
+/** A clock is set right, or wrong; daylight saving done by hand. */
+const clockStepsMs = [200, 5_000, 60_000, 3_600_000] as const;
 
 const nothing: Heal = () => undefined;
 
 const machineOf = (world: World, random: Random): Machine | undefined =>
   random.pickAny(world.machines.filter(({ powered }) => powered));
+
+/** One whose agent may be taken from it now. */
+const agentOf = (world: World, random: Random): Machine | undefined =>
+  random.pickAny(world.machines.filter(({ powered, sparedUntilMs }) => powered && sparedUntilMs <= world.time.nowMs));
+
+/**
+ * One whose guard may be killed: the agent that starts another lives, and no lease ends meanwhile. Neither is promised for: that
+ * both are killed in one moment, and a guard killed at the moment a lease ends.
+ */
+const guardedOf = (world: World, random: Random): Machine | undefined =>
+  random.pickAny(
+    world.machines.filter((machine) => {
+      const agent = world.agents.get(machine.nodeId);
+      if (agent === undefined || !agent.life.alive || agent.life.frozen || !agent.isUp()) return false;
+      const untilMs = Math.min(...machine.leaseFiles.values());
+      return machine.guard.runs && machine.leaseFiles.size > 0 && untilMs > machine.bootMs() + guardGoneMs;
+    }),
+  );
 
 export const faultKinds: readonly FaultKind[] = [
   {
@@ -47,7 +68,7 @@ export const faultKinds: readonly FaultKind[] = [
     name: 'agents killed',
     weight: 4,
     inject: (world, random) => {
-      const machine = machineOf(world, random);
+      const machine = agentOf(world, random);
       if (machine === undefined) return undefined;
       // Mostly a supervisor's moment, sometimes longer than the grace of an agent.
       world.killAgent(machine, random.chance(0.8) ? world.supervisorMs() : random.between(5_000, 20_000));
@@ -58,9 +79,40 @@ export const faultKinds: readonly FaultKind[] = [
     name: 'agents stopped',
     weight: 1,
     inject: (world, random) => {
-      const machine = machineOf(world, random);
+      const machine = agentOf(world, random);
       if (machine === undefined) return undefined;
       void world.stopAgent(machine, world.supervisorMs());
+      return nothing;
+    },
+  },
+  {
+    name: 'agents frozen',
+    weight: 3,
+    inject: (world, random) => {
+      const machine = agentOf(world, random);
+      return machine === undefined
+        ? undefined
+        : healLater(world, random.between(100, 15_000), world.freezeAgent(machine));
+    },
+  },
+  {
+    name: 'guards killed',
+    weight: 2,
+    inject: (world, random) => {
+      const machine = guardedOf(world, random);
+      if (machine === undefined) return undefined;
+      machine.guard.end();
+      machine.sparedUntilMs = world.time.nowMs + 2 * guardGoneMs;
+      return nothing;
+    },
+  },
+  {
+    name: 'wall clocks set',
+    weight: 2,
+    inject: (world, random) => {
+      const clock = random.pickAny([...world.machines, ...world.controllers]);
+      if (clock === undefined) return undefined;
+      clock.stepWallClock(random.pick(clockStepsMs) * (random.chance(0.5) ? 1 : -1));
       return nothing;
     },
   },
@@ -170,7 +222,7 @@ export const faultKinds: readonly FaultKind[] = [
       );
       const victim = random.pickAny(running);
       if (victim === undefined) return undefined;
-      victim.machine.exit(victim.container, 137, Math.round(victim.machine.wallMs(epochMs)));
+      victim.machine.exit(victim.container, 137, Math.round(victim.machine.wallMs()));
       return nothing;
     },
   },

@@ -12,6 +12,8 @@ export class Life {
   readonly #random: Random;
   readonly #ends: (() => void)[] = [];
   #alive = true;
+  /** What waits for the thaw; undefined: it is not frozen. */
+  #held: (() => void)[] | undefined;
 
   constructor(name: string, time: VirtualTime, random: Random) {
     this.name = name;
@@ -23,6 +25,27 @@ export class Life {
     return this.#alive;
   }
 
+  get frozen(): boolean {
+    return this.#held !== undefined;
+  }
+
+  /** As SIGSTOP: nothing of it happens until it is thawed. What has reached the kernel is done; its answer waits. */
+  freeze(): void {
+    this.#held ??= [];
+  }
+
+  thaw(): void {
+    const held = this.#held ?? [];
+    this.#held = undefined;
+    for (const work of held) work();
+  }
+
+  /** Now, or once it is thawed. */
+  whenAwake(work: () => void): void {
+    if (this.#held === undefined) work();
+    else this.#held.push(work);
+  }
+
   /** Runs once, when the program is gone; for what the world holds of it. */
   onEnd(work: () => void): void {
     if (this.#alive) this.#ends.push(work);
@@ -32,6 +55,7 @@ export class Life {
   end(): void {
     if (!this.#alive) return;
     this.#alive = false;
+    this.#held = undefined;
     for (const work of this.#ends.splice(0)) work();
   }
 
@@ -43,18 +67,22 @@ export class Life {
     return new Promise((resolve, reject) => {
       if (!this.#alive) return;
       const effectMs = durationMs * this.#random.next();
-      this.#time.after(effectMs, () => {
-        if (!this.#alive) return 'quiet';
+      this.#later(effectMs, () => {
         const answer = attempt(effect);
-        this.#time.after(durationMs - effectMs, () => {
-          if (!this.#alive) return 'quiet';
+        this.#later(durationMs - effectMs, () => {
           if (answer.ok) resolve(answer.value);
           else reject(FrotaError.from(answer.error));
-          return undefined;
         });
-        // The effect may have woken somebody else.
-        return undefined;
       });
+    });
+  }
+
+  #later(delayMs: number, work: () => void): void {
+    this.#time.after(delayMs, () => {
+      if (!this.#alive) return 'quiet';
+      this.whenAwake(work);
+      // The effect may have woken somebody else.
+      return undefined;
     });
   }
 

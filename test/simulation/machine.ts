@@ -8,6 +8,7 @@ import type { DesiredNetwork } from '../../agent/network/network.ts';
 import type { Resources } from '../../proto/domain/resources.ts';
 import type { Behaviour } from './behaviour.ts';
 import { Disk } from './disk.ts';
+import { Guard } from './guard.ts';
 import type { Random } from './random.ts';
 import type { VirtualTime } from './virtual-time.ts';
 
@@ -28,9 +29,18 @@ export const zones = ['north', 'south'] as const;
 export interface MachineEvents {
   /** A process was started in a container. */
   readonly started: (machine: Machine, taskId: string) => void;
+  readonly killedByGuard: (machine: Machine, taskId: string) => void;
   /** A process that runs is being sent its stop signal. */
   readonly signalled: (machine: Machine, taskId: string) => void;
 }
+
+/**
+ * How much faster or slower than the world's a clock may go: of two of them the one is then ahead of the other by 0.9 % at
+ * the most, and leases allow for 1 % (`proto/domain/fencing.ts`). Of controllers too.
+ */
+export const maxDrift = 0.0045;
+/** `/proc/uptime` has hundredths of a second. */
+const bootClockStepMs = 10;
 
 /** How far this machine's wall clock is from the world's, at the most, ms either way. */
 const maxClockOffsetMs = 5_000;
@@ -46,7 +56,15 @@ export class Machine {
   readonly zone: string;
   readonly disk: Disk;
   readonly random: Random;
-  readonly wallOffsetMs: number;
+  readonly guard: Guard;
+  /** By task id: until when its lease lasts, on the boot clock. In memory. */
+  readonly leaseFiles = new Map<string, number>();
+  readonly #clockRate: number;
+  readonly #epochMs: number;
+  #wallOffsetMs: number;
+  #bootedAtMs = 0;
+  /** Until then its agent is left alone, because its guard has just been killed: who loses both at once is guarded by nobody. */
+  sparedUntilMs = 0;
   readonly containers = new Map<string, SimulatedContainer>();
   readonly attachments = new Map<string, Attachment>();
   readonly files = new Set<string>();
@@ -63,7 +81,10 @@ export class Machine {
   readonly #events: MachineEvents;
   #exitListener: ((id: string, exit: ContainerExit) => void) | undefined;
 
-  constructor(index: number, parts: { time: VirtualTime; random: Random; capacity: Resources; events: MachineEvents }) {
+  constructor(
+    index: number,
+    parts: { time: VirtualTime; epochMs: number; random: Random; capacity: Resources; events: MachineEvents },
+  ) {
     this.name = `n${String(index)}`;
     this.nodeId = `node${String(index)}`;
     this.address = `192.0.2.${String(index)}`;
@@ -73,13 +94,53 @@ export class Machine {
     this.zone = zones[index % zones.length] ?? zones[0];
     this.random = parts.random;
     this.disk = new Disk(parts.random.fork());
-    this.wallOffsetMs = parts.random.between(-maxClockOffsetMs, maxClockOffsetMs);
+    this.#wallOffsetMs = parts.random.between(-maxClockOffsetMs, maxClockOffsetMs);
+    this.#clockRate = 1 + parts.random.between(-maxDrift, maxDrift);
+    this.#epochMs = parts.epochMs;
+    this.guard = new Guard(this, parts.time, parts.random.fork());
     this.#time = parts.time;
     this.#events = parts.events;
   }
 
-  wallMs(epochMs: number): number {
-    return epochMs + this.wallOffsetMs + this.#time.nowMs;
+  wallMs(): number {
+    return this.#epochMs + this.#wallOffsetMs + this.#time.nowMs * this.#clockRate;
+  }
+
+  /** Somebody sets the clock, or NTP does. */
+  stepWallClock(byMs: number): void {
+    this.#wallOffsetMs += byMs;
+  }
+
+  /** Never steps, and goes on while programs sleep. */
+  monoMs(sinceMs: number): number {
+    return (this.#time.nowMs - sinceMs) * this.#clockRate;
+  }
+
+  bootMs(): number {
+    return Math.floor(this.monoMs(this.#bootedAtMs) / bootClockStepMs) * bootClockStepMs;
+  }
+
+  /** @returns whether there was anything to kill: a process that runs, or the first one of a container that waits to be started. */
+  killByGuard(taskId: string): boolean {
+    const container = this.containers.get(taskId);
+    if (container === undefined || container.state.kind === 'ended' || !this.leaseFiles.has(taskId)) return false;
+    this.kill(container);
+    this.#events.killedByGuard(this, taskId);
+    return true;
+  }
+
+  /** As `cgroup.kill`. */
+  kill(container: SimulatedContainer): void {
+    const finishedAtMs = Math.round(this.wallMs());
+    if (container.state.kind === 'running') {
+      this.exit(container, 137, finishedAtMs);
+      return;
+    }
+    if (container.state.kind === 'ended') return;
+    const exit: ContainerExit = { exitCode: 137, oomKilled: false, finishedAtMs };
+    container.state = { kind: 'ended', exit };
+    container.generation += 1;
+    this.#exitListener?.(container.id, exit);
   }
 
   /** The running agent's ear for containers that end. */
@@ -116,5 +177,12 @@ export class Machine {
     this.containers.clear();
     this.mounts.clear();
     this.appliedNetwork = undefined;
+    this.leaseFiles.clear();
+    this.guard.cutPower();
+  }
+
+  restorePower(): void {
+    this.powered = true;
+    this.#bootedAtMs = this.#time.nowMs;
   }
 }

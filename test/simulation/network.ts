@@ -28,6 +28,8 @@ export class Network {
   /** Directed ways that are cut, each as often as it was cut. */
   readonly #cuts = new Map<string, number>();
   readonly #off = new Set<string>();
+  /** Hosts whose program is frozen: what is sent to it waits. */
+  readonly #frozen = new Set<string>();
   readonly #listeners = new Set<() => void>();
   weather: Weather = fairWeather;
 
@@ -38,7 +40,8 @@ export class Network {
   }
 
   isOpen(from: string, to: string): boolean {
-    return !this.#off.has(from) && !this.#off.has(to) && (this.#cuts.get(way(from, to)) ?? 0) === 0;
+    if (this.#off.has(from) || this.#off.has(to) || this.#frozen.has(from) || this.#frozen.has(to)) return false;
+    return (this.#cuts.get(way(from, to)) ?? 0) === 0;
   }
 
   /** Nothing goes `from` one `to` the other until the returned function is called. */
@@ -53,6 +56,13 @@ export class Network {
       this.#cuts.set(key, (this.#cuts.get(key) ?? 1) - 1);
       this.#changed();
     };
+  }
+
+  setFrozen(host: string, frozen: boolean): void {
+    if (frozen === this.#frozen.has(host)) return;
+    if (frozen) this.#frozen.add(host);
+    else this.#frozen.delete(host);
+    this.#changed();
   }
 
   setPower(host: string, on: boolean): void {

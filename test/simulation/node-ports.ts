@@ -13,7 +13,6 @@ import type { VirtualTime } from './virtual-time.ts';
 export interface PortWorld {
   readonly time: VirtualTime;
   readonly tally: Tally;
-  readonly epochMs: number;
 }
 
 /** Ms; about what FINDINGS-like measurements of the real adapters give, with a long tail. */
@@ -113,7 +112,7 @@ async function orCancelled<T>(work: Promise<T>, signal: AbortSignal): Promise<T>
 
 function runtimeOf(machine: Machine, life: Life, world: PortWorld): Runtime {
   const find = (id: string): SimulatedContainer | undefined => machine.containers.get(id);
-  const wallMs = (): number => Math.round(machine.wallMs(world.epochMs));
+  const wallMs = (): number => Math.round(machine.wallMs());
   const exitLater = (container: SimulatedContainer, afterMs: number, exitCode: number): void => {
     const { generation } = container;
     world.time.after(afterMs, () => {
@@ -211,7 +210,9 @@ function runtimeOf(machine: Machine, life: Life, world: PortWorld): Runtime {
       machine.onExit((id, exit) => {
         world.time.after(machine.random.between(exitToldAfterMs.min, exitToldAfterMs.max), () => {
           if (!life.alive || !machine.containers.has(id)) return 'quiet';
-          listener(id, exit);
+          life.whenAwake(() => {
+            listener(id, exit);
+          });
           return undefined;
         });
       });

@@ -230,6 +230,8 @@ export interface Started {
   readonly taskId: string;
   readonly nodeId: string;
   readonly stored: Snapshot;
+  /** Epochs, of its agent: of the controller that spoke to it last, and the largest it has ever been told. */
+  readonly epochs: { readonly told: number; readonly largest: number };
   /** A controller has told this run of the agent all that it is to have. */
   readonly confirmed: boolean;
   /** Starts of this task before this one, on disks that kept what they promised. */
@@ -284,6 +286,31 @@ export const slotRunsOnce: Property<Started> = {
   },
 };
 
+export const fencedSlotRunsOnce: Property<Started> = {
+  name: 'fenced-slot-runs-once',
+  why: 'the one promise of a fenced slot: whatever is lost, cut, frozen or killed, no two of its containers run at a time',
+  check: ({ taskId, running, known }) => {
+    const task = known.get(taskId);
+    if (task?.template.fenceLeaseMs === undefined) return undefined;
+    for (const id of running) {
+      const other = known.get(id);
+      // One of the time before the slot was declared fenced promised nothing.
+      if (id === taskId || other?.template.fenceLeaseMs === undefined || !sameSlot(task, other)) continue;
+      return `${task.stack}/${slotName(task.service, task.slot)} was started as ${taskId} on ${String(task.nodeId)} while ${id} runs on ${String(other.nodeId)}`;
+    }
+    return undefined;
+  },
+};
+
+export const staleEpochStartsNothing: Property<Started> = {
+  name: 'stale-epoch-starts-nothing',
+  why: 'a controller that was replaced may want what its successor has decided against',
+  check: ({ taskId, nodeId, epochs: { told, largest } }) =>
+    told >= largest || told === 0
+      ? undefined
+      : `${taskId} was started on ${nodeId} by a controller of epoch ${String(told)}; the node has seen epoch ${String(largest)}`,
+};
+
 /** Its record says so, or is gone with its slot. */
 function isGivenUp(stored: Snapshot, taskId: string): boolean {
   const record = stored.tasks.get(taskId)?.value;
@@ -295,6 +322,8 @@ export const startProperties: readonly Property<Started>[] = [
   startedWhenConfirmed,
   startedWherePlaced,
   slotRunsOnce,
+  fencedSlotRunsOnce,
+  staleEpochStartsNothing,
 ];
 
 /** A task's process is being sent its stop signal. */

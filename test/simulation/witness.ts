@@ -17,6 +17,7 @@ export interface WitnessParts {
   readonly machines: () => readonly Machine[];
   /** Whether a controller has told the running agent of a node all that it is to have. */
   readonly confirmed: (nodeId: string) => boolean;
+  readonly epochs: (nodeId: string) => { readonly told: number; readonly largest: number };
   /** Since when the leader has taken a node for ready; undefined: it does not. */
   readonly readySinceMs: (nodeId: string) => number | undefined;
   readonly violated: (property: { readonly name: string; readonly why: string }, what: string) => void;
@@ -65,6 +66,7 @@ export class Witness {
     const earlierStarts = this.#forgetful.has(taskId) ? 0 : (this.#starts.get(taskId) ?? 0);
     this.#starts.set(taskId, (this.#starts.get(taskId) ?? 0) + 1);
     this.#parts.tally.add('containers started');
+    if (this.#known.get(taskId)?.fence !== undefined) this.#parts.tally.add('fenced containers started');
     const running = this.#parts
       .machines()
       .flatMap(({ containers }) =>
@@ -75,6 +77,7 @@ export class Witness {
       nodeId: machine.nodeId,
       stored: this.#parts.stored(),
       confirmed: this.#parts.confirmed(machine.nodeId),
+      epochs: this.#parts.epochs(machine.nodeId),
       earlierStarts,
       running,
       known: this.#known,

@@ -96,6 +96,7 @@ export class World {
       stored: () => this.store.snapshot(),
       machines: () => this.machines,
       confirmed: (nodeId) => this.agents.get(nodeId)?.confirmed() === true,
+      epochs: (nodeId) => this.agents.get(nodeId)?.epochs() ?? { told: 0, largest: 0 },
       readySinceMs: (nodeId) => this.front()?.liveness.readySinceMs(nodeId),
       violated: (property, what) => {
         this.fail(property, what);
@@ -110,11 +111,15 @@ export class World {
         started: (machine: Machine, taskId: string) => {
           this.#witness.started(machine, taskId);
         },
+        killedByGuard: (machine: Machine, taskId: string) => {
+          this.tally.add('tasks killed by the guard');
+          this.trace.note(machine.name, `guard kills ${taskId}`);
+        },
         signalled: (machine: Machine, taskId: string) => {
           this.#witness.signalled(machine, taskId);
         },
       };
-      return new Machine(index + 1, { time, random: random.fork(), capacity, events });
+      return new Machine(index + 1, { time, epochMs, random: random.fork(), capacity, events });
     });
   }
 
@@ -218,7 +223,7 @@ export class World {
     if (!machine.powered || this.agents.get(machine.nodeId)?.life.alive === true) return;
     const agent = startAgent({
       machine,
-      world: { time: this.time, tally: this.tally, epochMs },
+      world: { time: this.time, tally: this.tally },
       random: this.random.fork(),
       logger: (who, isAlive) => this.trace.logger(who, isAlive),
       open: (life, signal) => this.#open(machine, life, signal),
@@ -234,6 +239,7 @@ export class World {
     this.agents.set(machine.nodeId, agent);
     agent.life.onEnd(() => {
       machine.onExit(undefined);
+      this.network.setFrozen(machine.name, false);
       this.#heartbeats.delete(agent.life);
       this.trace.note(machine.name, 'agent is gone');
     });
@@ -248,9 +254,22 @@ export class World {
     });
   }
 
+  /** As SIGSTOP of its process, its thread for heartbeats included; containers and guard go on. */
+  freezeAgent(machine: Machine): () => void {
+    const life = this.agents.get(machine.nodeId)?.life;
+    if (life?.alive !== true || life.frozen) return () => undefined;
+    life.freeze();
+    this.network.setFrozen(machine.name, true);
+    return () => {
+      if (!life.alive || !life.frozen) return;
+      this.network.setFrozen(machine.name, false);
+      life.thaw();
+    };
+  }
+
   async stopAgent(machine: Machine, downMs: number): Promise<void> {
     const agent = this.agents.get(machine.nodeId);
-    if (agent?.life.alive !== true) return;
+    if (agent?.life.alive !== true || agent.life.frozen) return;
     const controller = this.#heartbeats.get(agent.life);
     // Its last heartbeat says so; then its thread is gone.
     if (controller !== undefined) this.#beat(machine, this.#addressed(controller), true);
@@ -275,7 +294,7 @@ export class World {
 
   restorePower(machine: Machine): void {
     if (machine.powered) return;
-    machine.powered = true;
+    machine.restorePower();
     this.network.setPower(machine.name, true);
     this.time.after(this.supervisorMs(), () => {
       this.startAgent(machine);
