@@ -56,6 +56,11 @@ export function createBroker(ports: BrokerPorts): Broker {
     }
     const streamId = ports.newId();
     const ended = new AbortController();
+    // Not left to the end of this iteration: it may wait for a command that says nothing, and nobody asks it for more.
+    const leave = (): void => {
+      ended.abort();
+    };
+    signal.addEventListener('abort', leave, { once: true });
     try {
       const incoming = new Promise<AsyncIterator<StreamUp>>((resolve) => {
         streams.set(streamId, { nodeId, input, ended, joined: resolve, taken: false });
@@ -64,8 +69,9 @@ export function createBroker(ports: BrokerPorts): Broker {
         throw new FrotaError('unavailable', `node ${node} is not connected`);
       }
       const messages = await within(incoming, signal, `node ${node} does not answer`);
-      yield* answers(messages, node);
+      yield* answers(messages, node, signal);
     } finally {
+      signal.removeEventListener('abort', leave);
       streams.delete(streamId);
       ended.abort();
     }
@@ -99,11 +105,16 @@ export function createBroker(ports: BrokerPorts): Broker {
   return { open, join };
 }
 
-async function* answers(messages: AsyncIterator<StreamUp>, node: string): AsyncGenerator<StreamUp> {
+async function* answers(
+  messages: AsyncIterator<StreamUp>,
+  node: string,
+  signal: AbortSignal,
+): AsyncGenerator<StreamUp> {
   for (;;) {
-    const next = await messages.next().catch((cause: unknown) => {
+    const next = await untilAborted(messages.next(), signal).catch((cause: unknown) => {
       throw new FrotaError('unavailable', `the stream from node ${node} broke`, { cause });
     });
+    if (next === undefined) throw new FrotaError('cancelled', 'the caller is gone');
     if (next.done === true) return;
     if (next.value.kind === 'failure') throw new FrotaError(next.value.code, next.value.message);
     yield next.value;

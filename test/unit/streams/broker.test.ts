@@ -77,6 +77,21 @@ describe('a stream', () => {
     await agent.done;
   });
 
+  it('ends for the node when the caller’s call is over, though the node says nothing and the input had ended', async () => {
+    const { broker } = world();
+    const input = new Channel<ExecInput>();
+    const caller = ask(broker, 'n1', input);
+    await turn();
+    const agent = answer(broker, 'stream-1');
+    input.end();
+    await turn();
+    caller.abort.abort();
+    await agent.done;
+    await expect(caller.done).rejects.toMatchObject({ code: 'cancelled' });
+    // Its place is free again: the id is nobody's.
+    await expect(answer(broker, 'stream-1').done).rejects.toMatchObject({ code: 'not-found' });
+  });
+
   it('is open for the node while the caller’s input has ended', async () => {
     const { broker } = world();
     const input = new Channel<ExecInput>();
