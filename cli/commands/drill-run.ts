@@ -5,7 +5,7 @@ import type { RunDrillRequest } from '../../proto/codec/drills.ts';
 import {
   defaultDrillMs,
   defaultProbesPerSecond,
-  defaultSlo,
+  defaultSlos,
   drillKinds,
   maxProbesPerSecond,
 } from '../../proto/domain/drill.ts';
@@ -22,7 +22,7 @@ interface RunOptions {
   readonly node?: string;
   readonly random?: boolean;
   readonly service?: string;
-  readonly slo: string;
+  readonly slo?: string;
   readonly for: number;
   readonly rate: number;
   readonly probe: ProbeKind;
@@ -39,7 +39,10 @@ export function registerDrillRun(drill: Command, host: Host): void {
     .option('--node <name>', 'the node that is hurt (default: the one with most tasks of the service)')
     .addOption(new Option('--random', 'any node that runs the service').conflicts('node'))
     .option('--service <name>', 'the service that is asked meanwhile (default: the one that publishes a port)')
-    .option('--slo <objectives>', 'what must hold: recovery<2s, errors<1%, lost=0, separated by commas', defaultSlo)
+    .option(
+      '--slo <objectives>',
+      'what must hold: recovery<2s, errors<1%, lost=0, separated by commas (default: see below)',
+    )
     .addOption(durationOption('--for <duration>', 'how long the fault lasts', defaultDrillMs, '30s'))
     .option(
       '--rate <requests>',
@@ -62,6 +65,8 @@ export function registerDrillRun(drill: Command, host: Host): void {
 const durationOption = (flags: string, description: string, ms: number, shown: string): Option =>
   new Option(flags, description).argParser(durationFlag).default(ms, shown);
 
+const defaultSloLines = drillKinds.map((kind) => `  ${kind.padEnd(17)}${defaultSlos[kind]}`).join('\n');
+
 const helpText = `
 Kinds:
   node-loss        the node's link is cut and its containers are killed
@@ -70,6 +75,9 @@ Kinds:
   container-kill   SIGKILL to one container of the service
   controller-kill  SIGKILL to the controller
   partition        the node can't reach the controller; nodes reach each other
+
+Without --slo (errors only where the service publishes a TCP port):
+${defaultSloLines}
 
 Exit status: 0 passed, 6 failed, 7 aborted, 8 refused. Ctrl-C undoes the fault at once.
 ${examples(
@@ -80,15 +88,16 @@ ${examples(
 
 /** @throws FrotaError `invalid` for an SLO with problems, all of them, each with its place. */
 function requestOf(kind: DrillKind, options: RunOptions): RunDrillRequest {
-  const slo = parseSlo(options.slo);
-  if (slo.kind === 'problems') {
+  const text = options.slo;
+  const slo = text === undefined ? undefined : parseSlo(text);
+  if (slo?.kind === 'problems') {
     const problems = slo.problems.map((problem) => ({ where: placeInSlo(problem), message: problem.message }));
-    throw new FrotaError('invalid', `"${options.slo}" is no list of objectives; nothing was hurt`, { problems });
+    throw new FrotaError('invalid', `"${text ?? ''}" is no list of objectives; nothing was hurt`, { problems });
   }
   return {
     kind,
     random: options.random === true,
-    slo: options.slo,
+    slo: text ?? '',
     forMs: options.for,
     perSecond: options.rate,
     probe: options.probe,

@@ -41,7 +41,7 @@ function whatText({ kind, node, task }: DrillPlan): string {
 }
 
 export function planText(plan: DrillPlan): string {
-  const { probe, service, expected, forMs, overridden } = plan;
+  const { probe, service, expected, forMs, overridden, cautions = [] } = plan;
   const lines = [`${whatText(plan)} for ${msText(forMs)}`];
   if (expected.length > 0) {
     const names = expected.map((task) => slotName(task.service, task.slot));
@@ -52,7 +52,7 @@ export function planText(plan: DrillPlan): string {
     const how = `${String(probe.perSecond)} ${probe.kind} requests a second`;
     lines.push(`asks ${service ?? ''} at ${probe.targets.join(', ')}, ${how}, from ${probe.witness.name}`);
   }
-  lines.push(...overridden.map((text) => `overridden: ${text}`));
+  lines.push(...overridden.map((text) => `overridden: ${text}`), ...cautions);
   return `${lines.map(printable).join('\n')}\n`;
 }
 

@@ -1,5 +1,5 @@
 /** Before anything is hurt: what exactly the drill would do, or every reason why it had better not. */
-import { canOverride } from '../../proto/domain/drill.ts';
+import { canOverride, defaultSlos } from '../../proto/domain/drill.ts';
 import type { DrillPlan, DrillRefusal, DrillRequest, NodeRef, ProbePlan, TaskRef } from '../../proto/domain/drill.ts';
 import type { NodeLiveness } from '../../proto/domain/node.ts';
 import { serviceId } from '../../proto/domain/service.ts';
@@ -11,6 +11,7 @@ import type { Task } from '../../proto/domain/task.ts';
 import { isConverged } from '../plan/converged.ts';
 import { resolveService } from '../plan/resolve-service.ts';
 import type { Plan, Snapshot } from '../plan/snapshot.ts';
+import { fencedLosses } from './fenced-losses.ts';
 import { withoutNode } from './what-if.ts';
 
 export interface PreflightInput {
@@ -34,11 +35,14 @@ const takesNodeAway = new Set<DrillRequest['kind']>(['node-loss', 'node-freeze',
 
 export function preflight(request: DrillRequest, input: PreflightInput): Preflight {
   const refusals: DrillRefusal[] = [...busyOrUnhealthy(input)];
-  const { objectives, service } = namedThings(request, input, refusals);
+  const service = namedService(request, input, refusals);
   const victim = chooseVictim(request, input, service, refusals);
   const expected = expectedLosses(request, input.snapshot, victim);
-  const consequences = consequencesOf(request, input, victim, expected);
+  const consequences = [...consequencesOf(request, input, victim, expected)];
   const probe = choosePlanOfProbe(request, input, service, victim?.node, refusals);
+  const objectives = objectivesOf(request, probe !== undefined, refusals);
+  const fenced = fencedLosses(request, objectives, input.snapshot, takesNodeAway.has(request.kind) ? expected : []);
+  consequences.push(...fenced.refusals);
   if (probe === undefined && service !== undefined && objectives.some(({ metric }) => metric === 'errors')) {
     const message = `errors can't be measured: ${service} publishes no TCP port; leave them out of --slo`;
     refusals.push({ kind: 'no-probe', message });
@@ -55,6 +59,7 @@ export function preflight(request: DrillRequest, input: PreflightInput): Preflig
       objectives,
       expected,
       overridden,
+      ...(fenced.cautions.length > 0 && { cautions: fenced.cautions }),
       ...(victim?.node && { node: victim.node }),
       ...(victim?.task && { task: victim.task }),
       ...(service !== undefined && { service }),
@@ -79,33 +84,38 @@ function busyOrUnhealthy({ snapshot, liveness, running }: PreflightInput): reado
   return refusals;
 }
 
-function namedThings(
+/** What was asked for, or the default of the kind as far as it can be measured. */
+function objectivesOf({ kind, slo }: DrillRequest, isProbed: boolean, refusals: DrillRefusal[]): readonly Objective[] {
+  const parsed = parseSlo(slo === '' ? defaultSlos[kind] : slo);
+  if (parsed.kind === 'objectives') {
+    return parsed.objectives.filter(({ metric }) => slo !== '' || isProbed || metric !== 'errors');
+  }
+  for (const problem of parsed.problems) {
+    refusals.push({ kind: 'unknown', message: `${placeInSlo(problem)}: ${problem.message}` });
+  }
+  return [];
+}
+
+function namedService(
   request: DrillRequest,
   { snapshot }: PreflightInput,
   refusals: DrillRefusal[],
-): { readonly objectives: readonly Objective[]; readonly service: string | undefined } {
-  const slo = parseSlo(request.slo);
-  if (slo.kind === 'problems') {
-    for (const problem of slo.problems) {
-      refusals.push({ kind: 'unknown', message: `${placeInSlo(problem)}: ${problem.message}` });
-    }
-  }
-  const objectives = slo.kind === 'objectives' ? slo.objectives : [];
+): string | undefined {
   if (request.service !== undefined) {
     const resolved = resolveService(snapshot, request.service);
-    if (resolved.kind === 'service') return { objectives, service: serviceId(resolved.stack, resolved.service) };
+    if (resolved.kind === 'service') return serviceId(resolved.stack, resolved.service);
     refusals.push({ kind: 'unknown', message: resolved.message });
-    return { objectives, service: undefined };
+    return undefined;
   }
   const all = [...snapshot.services.values()].map(({ value }) => value);
   const candidates = all.length > 1 ? all.filter((each) => tcpPort(each) !== undefined) : all;
   const [only] = candidates;
-  if (only !== undefined && candidates.length === 1) return { objectives, service: serviceId(only.stack, only.name) };
+  if (only !== undefined && candidates.length === 1) return serviceId(only.stack, only.name);
   if (all.length > 0) {
     const listed = (candidates.length > 0 ? candidates : all).map(({ stack, name }) => serviceId(stack, name));
     refusals.push({ kind: 'unknown', message: `say with --service which one is asked: ${listed.join(', ')}` });
   }
-  return { objectives, service: undefined };
+  return undefined;
 }
 
 interface Victim {

@@ -53,6 +53,7 @@ export function reportOf(evidence: Evidence): DrillReport {
     undo: { confirmed, by: fault?.undoneBy ?? null },
     notes: [
       ...drill.plan.overridden.map((text) => `overridden: ${text}`),
+      ...(drill.plan.cautions ?? []),
       ...evidence.notes,
       ...(fault?.problems ?? []),
     ],

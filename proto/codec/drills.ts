@@ -92,6 +92,7 @@ const refusalKinds: Readonly<Record<DrillRefusal['kind'], true>> = {
   'no-probe': true,
   'does-not-fit': true,
   'last-replica': true,
+  fenced: true,
 };
 const isRefusalKind = (kind: string): kind is DrillRefusal['kind'] => Object.hasOwn(refusalKinds, kind);
 

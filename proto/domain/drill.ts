@@ -28,8 +28,19 @@ export const defaultProbesPerSecond = 50;
 export const maxProbesPerSecond = 500;
 /** A request without an answer for this long has failed. */
 export const probeTimeoutMs = 1_000;
-/** What a drill without `--slo` is held to. */
-export const defaultSlo = 'lost=0';
+/**
+ * What a drill without `--slo` is held to. Its errors only where the service is asked. No recovery: how long a start may take is the
+ * service's own, by its health check. A node's loss costs what was on its way there, and its share until it is avoided; the others
+ * should cost next to nothing.
+ */
+export const defaultSlos: Readonly<Record<DrillKind, string>> = {
+  'node-loss': 'errors<2%,lost=0',
+  'node-freeze': 'errors<2%,lost=0',
+  'agent-kill': 'errors<0.5%,lost=0',
+  'container-kill': 'errors<1%,lost=0',
+  'controller-kill': 'errors<0.5%,lost=0',
+  partition: 'errors<0.5%,lost=0',
+};
 
 /** What a person asks for. Names are as people write them. */
 export interface DrillRequest {
@@ -38,6 +49,7 @@ export interface DrillRequest {
   /** Any node that runs the service, instead of the one with most of its tasks. */
   readonly random: boolean;
   readonly service?: string;
+  /** Empty: the default of its kind. */
   readonly slo: string;
   readonly forMs: number;
   readonly perSecond: number;
@@ -50,7 +62,7 @@ export interface DrillRequest {
 
 /** Why a drill is not begun. */
 export interface DrillRefusal {
-  /** `does-not-fit` and `last-replica` can be overridden with `--force`. */
+  /** `does-not-fit`, `last-replica` and `fenced` can be overridden with `--force`. */
   readonly kind:
     | 'busy'
     | 'unhealthy'
@@ -59,11 +71,13 @@ export interface DrillRefusal {
     | 'nothing-to-hurt'
     | 'no-probe'
     | 'does-not-fit'
-    | 'last-replica';
+    | 'last-replica'
+    | 'fenced';
   readonly message: string;
 }
 
-export const canOverride = ({ kind }: DrillRefusal): boolean => kind === 'does-not-fit' || kind === 'last-replica';
+export const canOverride = ({ kind }: DrillRefusal): boolean =>
+  kind === 'does-not-fit' || kind === 'last-replica' || kind === 'fenced';
 
 export interface NodeRef {
   readonly id: string;
@@ -110,6 +124,8 @@ export interface DrillPlan {
   readonly expected: readonly TaskRef[];
   /** Refusals that `--force` has overridden, for people. */
   readonly overridden: readonly string[];
+  /** What to bear in mind when the report is read, for people. Absent in records of earlier versions. */
+  readonly cautions?: readonly string[];
 }
 
 /** It only advances. `probing`: the undo is armed, the service is asked and must answer before anything is hurt. */

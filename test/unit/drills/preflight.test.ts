@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { aService, aServiceSpec, aSnapshot, aStack, aTemplate, MiB } from '../../builders/domain.ts';
 import { aShop, check, refusalsOf } from './world.ts';
+import type { Preflight } from '../../../controller/drills/preflight.ts';
 
 const planOf = (result: ReturnType<typeof check>) => {
   if (result.kind === 'refused') throw new Error(JSON.stringify(result.refusals));
@@ -59,9 +60,9 @@ describe('the pre-flight of a drill', () => {
     expect(refusalsOf(result)).toEqual([
       ['busy', 'drill d1 is not over; see "frota drill show d1"'],
       ['unhealthy', 'node n2 is down'],
-      ['unknown', '--slo, character 5: expected <, <= or = after lost, found nothing'],
       ['unknown', expect.stringContaining('there is no service "wev"; did you mean shop/web') as string],
       ['unknown', 'there is no node "nX"; there are: n1, n2, n3, n4'],
+      ['unknown', '--slo, character 5: expected <, <= or = after lost, found nothing'],
     ]);
   });
 
@@ -128,6 +129,32 @@ describe('the pre-flight of a drill', () => {
       ['no-probe', "errors can't be measured: shop/web publishes no TCP port; leave them out of --slo"],
     ]);
     expect(planOf(check({ ...shop, services })).probe).toBeUndefined();
+  });
+
+  it('holds each kind to its own default, and to errors only where somebody can measure them', () => {
+    const texts = (result: Preflight): readonly string[] => planOf(result).objectives.map(({ text }) => text);
+    expect(texts(check(aShop(), { kind: 'container-kill' }))).toEqual(['errors<1%', 'lost=0']);
+    expect(texts(check(aShop(), { kind: 'node-loss' }))).toEqual(['errors<2%', 'lost=0']);
+    expect(texts(check(aShop(), { kind: 'container-kill', slo: 'recovery<3s' }))).toEqual(['recovery<3s']);
+    const shop = aShop({ over: { ports: [] } });
+    const services = aSnapshot({ services: [aService()] }).services;
+    expect(texts(check({ ...shop, services }, { kind: 'container-kill' }))).toEqual(['lost=0']);
+  });
+
+  it('knows that slots of fenced services wait for their leases', () => {
+    const fenced = aShop({ template: aTemplate({ fenceLeaseMs: 9_000 }) });
+    const wait =
+      /^shop\/web\.[15] is fenced: it runs elsewhere only when its lease has ended, 7\.3 s to 9\.6 s after the fault$/u;
+    const { cautions = [] } = planOf(check(fenced));
+    expect(cautions).toHaveLength(2);
+    for (const caution of cautions) expect(caution).toMatch(wait);
+    expect(planOf(check(fenced, { kind: 'container-kill', slo: 'recovery<2s' })).cautions).toBeUndefined();
+    expect(planOf(check(fenced, { slo: 'recovery<12s' })).objectives).toHaveLength(1);
+    const tooFast = refusalsOf(check(fenced, { slo: 'recovery<2s' }));
+    expect(tooFast.map(([kind]) => kind)).toEqual(['fenced', 'fenced']);
+    expect(tooFast[0]?.[1]).toContain("recovery<2s can't be met: shop/web.1 is fenced");
+    expect(refusalsOf(check(fenced, { forMs: 5_000 })).map(([kind]) => kind)).toEqual(['fenced', 'fenced']);
+    expect(planOf(check(fenced, { slo: 'recovery<2s', force: true })).overridden).toHaveLength(2);
   });
 
   it('asks which service is meant where several could be', () => {

@@ -3,7 +3,6 @@ import { plan } from '../../../controller/plan/plan.ts';
 import { preflight } from '../../../controller/drills/preflight.ts';
 import type { Preflight, PreflightInput } from '../../../controller/drills/preflight.ts';
 import type { Snapshot } from '../../../controller/plan/snapshot.ts';
-import { defaultSlo } from '../../../proto/domain/drill.ts';
 import type { DrillRequest } from '../../../proto/domain/drill.ts';
 import type { NodeState } from '../../../proto/domain/node.ts';
 import type { ServiceSpec, TaskTemplate } from '../../../proto/domain/service.ts';
@@ -26,7 +25,7 @@ export function aRequest(over: Partial<DrillRequest> = {}): DrillRequest {
   return {
     kind: 'node-loss',
     random: false,
-    slo: defaultSlo,
+    slo: '',
     forMs: 30_000,
     perSecond: 50,
     probe: 'http',
