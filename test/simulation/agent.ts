@@ -1,5 +1,7 @@
 /** One run of a node's agent: the real session, assignments, actors and reconciliation on simulated ports, joined as `agent/run.ts` joins them. */
 import { createEnforcer } from '../../agent/enforcer.ts';
+import type { Enforcer } from '../../agent/enforcer.ts';
+import { LocalRestarts } from '../../agent/execute/local-restarts.ts';
 import { NodeTasks } from '../../agent/execute/node-tasks.ts';
 import { TaskLeases } from '../../agent/fencing/task-leases.ts';
 import { loadAssignments } from '../../agent/session/assignments.ts';
@@ -28,9 +30,13 @@ export interface AgentParts {
   readonly open: (life: Life, signal: AbortSignal) => DispatchStream;
   /** The agent's thread for heartbeats knows its controller from now on. */
   readonly welcomed: (life: Life, intervalMs: number) => void;
+  readonly newId: () => string;
   /** It ended by itself: a bug. */
   readonly crashed: (error: unknown) => void;
 }
+
+/** As the agent's option has it by default. */
+const localRestartAfterMs = 5_000;
 
 export interface Agent {
   readonly life: Life;
@@ -79,6 +85,7 @@ class RunningAgent {
   #session: Session | undefined;
   #tasks: NodeTasks | undefined;
   #leases: TaskLeases | undefined;
+  #local: LocalRestarts | undefined;
   #isUp = false;
   #epochs = { told: 0, largest: 0 };
   #closeEnforcer: () => Promise<void> = () => Promise.resolve();
@@ -125,7 +132,8 @@ class RunningAgent {
     const enforcer = createEnforcer(async () => {
       const unit = assignments.network();
       if (unit === undefined) return false;
-      const services = assignments.services();
+      const units = assignments.services();
+      const services = this.#local?.services(units) ?? units;
       const revisions = assignments.heldServices();
       await ports.files.refresh(services);
       await ports.network.apply({ network: unit, services });
@@ -143,6 +151,9 @@ class RunningAgent {
       networkReady: () => enforcer.ready,
       onStatus: (status) => {
         this.#session?.report(status);
+        const own = this.#tasks?.localAttempt(status.taskId);
+        if (own !== undefined) machine.ownAttempts.set(status.taskId, own.replaces);
+        this.#local?.noticed(status);
       },
     });
     this.#tasks = tasks;
@@ -152,6 +163,7 @@ class RunningAgent {
     this.#isUp = true;
     this.#logger.info({ tasks: tasks.statuses().length }, 'node is up');
     const session = this.#connect();
+    this.#local = this.#startLocalRestarts(session, tasks, enforcer);
     this.#onUnit = async (key) => {
       const assigned = assignments.tasks();
       if (key !== 'tasks') enforcer.wake();
@@ -170,6 +182,7 @@ class RunningAgent {
     if (this.#closed) return;
     this.#closed = true;
     await this.#closeEnforcer();
+    await this.#local?.close();
     await this.#tasks?.close();
     await this.#leases?.close();
     await this.#session?.close();
@@ -178,9 +191,25 @@ class RunningAgent {
   /** The kernel closes its sockets. The rest is for this process's memory: nothing of it reaches the world any more. */
   abandon(): void {
     void this.#session?.close();
+    void this.#local?.close();
     void this.#tasks?.close();
     void this.#leases?.close();
     void this.#closeEnforcer();
+  }
+
+  #startLocalRestarts(session: Session, tasks: NodeTasks, enforcer: Enforcer): LocalRestarts {
+    return new LocalRestarts({
+      tasks,
+      nodeId: this.#parts.machine.nodeId,
+      cutOffForMs: () => session.cutOffForMs(),
+      afterMs: localRestartAfterMs,
+      onEndpoints: () => {
+        enforcer.wake();
+      },
+      newId: this.#parts.newId,
+      clock: this.#clock,
+      logger: this.#logger,
+    });
   }
 
   /** As `agent/open-leases.ts` joins them. */
@@ -227,6 +256,8 @@ class RunningAgent {
       bootId: this.#bootId,
       facts: () => this.#life.call(1, () => factsOf(machine)),
       statuses: () => this.#tasks?.statuses() ?? [],
+      localAttempt: (taskId) => this.#tasks?.localAttempt(taskId),
+      onUnwanted: async (taskIds) => this.#tasks?.refuse(taskIds),
       onWelcome: (welcome) => {
         const { epoch } = welcome;
         this.#epochs = { told: epoch, largest: Math.max(epoch, this.#epochs.largest) };

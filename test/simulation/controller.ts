@@ -26,6 +26,7 @@ import { maxDrift } from './machine.ts';
 import type { Random } from './random.ts';
 import type { SimulatedStore } from './simulated-store.ts';
 import type { Stream } from './stream.ts';
+import type { Tally } from './tally.ts';
 import type { VirtualTime } from './virtual-time.ts';
 
 export const clusterSettings = {
@@ -48,6 +49,8 @@ export interface ControllerParts {
   readonly logger: Logger;
   readonly note: (what: string) => void;
   readonly probe: (controller: Controller, nodeId: string) => void;
+  readonly ask: (controller: Controller, peerId: string, aboutId: string) => void;
+  readonly tally: Tally;
 }
 
 const sha256 = (value: string | Uint8Array): string => createHash('sha256').update(value).digest('hex');
@@ -94,6 +97,11 @@ export class Controller {
       probe: (nodeId) => {
         parts.probe(this, nodeId);
       },
+      ask: (peerId, aboutId) => {
+        parts.ask(this, peerId, aboutId);
+      },
+      ping: (nodeId, number) => void this.#core?.dispatch.send(nodeId, { kind: 'ping', number }),
+      tally: parts.tally,
     });
   }
 
@@ -142,7 +150,9 @@ export class Controller {
       storeFacts: (facts) => records.putFacts(facts),
       leases: (nodeId, number) => leases.answer(nodeId, number),
       livenessPlan: () => ({ kind: 'liveness', heartbeatIntervalMs: 200, peers: [] }),
-      pong: () => undefined,
+      pong: (nodeId, number) => {
+        this.liveness.pong(nodeId, number);
+      },
       welcome: () => ({
         epoch: cluster.epoch,
         livenessKey: new Uint8Array(32),

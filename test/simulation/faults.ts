@@ -23,6 +23,14 @@ const guardGoneMs = 1_500;
 /** A clock is set right, or wrong; daylight saving done by hand. */
 const clockStepsMs = [200, 5_000, 60_000, 3_600_000] as const;
 
+/** Out and in, of what is cut. */
+const directions = [
+  [true, true],
+  [true, true],
+  [true, false],
+  [false, true],
+] as const;
+
 const nothing: Heal = () => undefined;
 
 const machineOf = (world: World, random: Random): Machine | undefined =>
@@ -151,6 +159,34 @@ export const faultKinds: readonly FaultKind[] = [
       return machine === undefined ? undefined : cutOff(world, random, [machine]);
     },
   },
+  {
+    name: 'datagrams of a node lost',
+    weight: 2,
+    inject: (world, random) => {
+      const machine = machineOf(world, random);
+      if (machine === undefined) return undefined;
+      const [from, into] = random.pick(directions);
+      const heal = world.network.blockDatagrams(machine.name, { from, into });
+      return healLater(world, random.between(500, 20_000), heal);
+    },
+  },
+  {
+    name: 'nodes cut off from each other',
+    weight: 2,
+    inject: (world, random) => {
+      const machine = machineOf(world, random);
+      const other = random.pickAny(world.machines.filter((one) => one !== machine));
+      if (machine === undefined || other === undefined) return undefined;
+      const [out, into] = random.pick(directions);
+      const heals = [
+        ...(out ? [world.network.cut(machine.name, other.name)] : []),
+        ...(into ? [world.network.cut(other.name, machine.name)] : []),
+      ];
+      return healLater(world, random.between(100, 15_000), () => {
+        for (const heal of heals) heal();
+      });
+    },
+  },
   { name: 'controllers cut off', weight: 1, inject: (world, random) => cutOff(world, random, world.machines) },
   {
     name: 'streams broken at one end',
@@ -214,17 +250,7 @@ export const faultKinds: readonly FaultKind[] = [
   {
     name: 'containers killed',
     weight: 4,
-    inject: (world, random) => {
-      const running = world.machines.flatMap((machine) =>
-        [...machine.containers.values()]
-          .filter(({ state }) => state.kind === 'running')
-          .map((container) => ({ machine, container })),
-      );
-      const victim = random.pickAny(running);
-      if (victim === undefined) return undefined;
-      victim.machine.exit(victim.container, 137, Math.round(victim.machine.wallMs()));
-      return nothing;
-    },
+    inject: (world, random) => (endOne(random, world.machines) ? nothing : undefined),
   },
   {
     name: 'nodes drained, paused or activated',
@@ -240,12 +266,8 @@ export const faultKinds: readonly FaultKind[] = [
 
 /** In both directions, or in one. */
 function cutOff(world: World, random: Random, machines: readonly Machine[]): Heal {
-  const [out, into] = random.pick([
-    [true, true],
-    [true, true],
-    [true, false],
-    [false, true],
-  ] as const);
+  const [out, into] = random.pick(directions);
+  if (!out || !into) world.tally.add('one-way links');
   const controllers = world.controllers.map(({ name }) => name);
   const heals = machines.flatMap(({ name }) =>
     controllers.flatMap((controller) => [
@@ -253,9 +275,30 @@ function cutOff(world: World, random: Random, machines: readonly Machine[]): Hea
       ...(into ? [world.network.cut(controller, name)] : []),
     ]),
   );
-  return healLater(world, random.between(100, 15_000), () => {
+  // What ends on a node that is alone for long is the node's own to replace.
+  const isLong = random.chance(0.4);
+  if (isLong) {
+    world.time.after(random.between(0, 10_000), () => {
+      endOne(random, machines);
+      return undefined;
+    });
+  }
+  return healLater(world, isLong ? random.between(7_000, 25_000) : random.between(100, 7_000), () => {
     for (const heal of heals) heal();
   });
+}
+
+/** @returns whether anything ran there. */
+function endOne(random: Random, machines: readonly Machine[]): boolean {
+  const running = machines.flatMap((machine) =>
+    [...machine.containers.values()]
+      .filter(({ state }) => state.kind === 'running')
+      .map((container) => ({ machine, container })),
+  );
+  const victim = random.pickAny(running);
+  if (victim === undefined) return false;
+  victim.machine.exit(victim.container, 137, Math.round(victim.machine.wallMs()));
+  return true;
 }
 
 function healLater(world: World, afterMs: number, heal: Heal): Heal {

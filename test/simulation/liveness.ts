@@ -3,11 +3,16 @@
  * probes. What is left out of the real worker are sockets, authentication, challenges of boot ids and its own stalls.
  */
 import { judge, newRecord, probeEveryMs } from '../../controller/liveness/judge.ts';
+import { pingEveryMs } from '../../controller/liveness/judge.ts';
+import { meshPeers, spread } from '../../controller/liveness/mesh.ts';
+import { createPings } from '../../controller/liveness/pings.ts';
+import type { Pings } from '../../controller/liveness/pings.ts';
 import type { JudgeInput, NodeRecord } from '../../controller/liveness/judge.ts';
 import { defaultLivenessSettings } from '../../controller/liveness/settings.ts';
 import type { NodeLiveness } from '../../proto/domain/node.ts';
 import { monoMs } from '../../proto/base/clock.ts';
 import type { Life } from './life.ts';
+import type { Tally } from './tally.ts';
 import type { VirtualTime } from './virtual-time.ts';
 
 export interface LivenessParts {
@@ -17,6 +22,11 @@ export interface LivenessParts {
   readonly note: (what: string) => void;
   /** Sends a probe; the node's answer or refusal comes back as `heard` or `refused`. */
   readonly probe: (nodeId: string) => void;
+  /** Asks one node whether it hears another; an answer comes back as `peerHeard`. */
+  readonly ask: (peerId: string, aboutId: string) => void;
+  /** Asks the node over its session; its answer comes back as `pong`. */
+  readonly ping: (nodeId: string, number: number) => void;
+  readonly tally: Tally;
 }
 
 const nothingHangs = { stalledMs: 0, stalledPart: 'main-thread' } as const;
@@ -25,6 +35,7 @@ const settings = defaultLivenessSettings;
 interface Watched {
   record: NodeRecord;
   probing: boolean;
+  readonly pings: Pings;
 }
 
 export class SimulatedLiveness {
@@ -41,7 +52,8 @@ export class SimulatedLiveness {
   setNodes(nodeIds: readonly string[]): void {
     for (const nodeId of [...this.#watched.keys()]) if (!nodeIds.includes(nodeId)) this.#watched.delete(nodeId);
     for (const nodeId of nodeIds) {
-      if (!this.#watched.has(nodeId)) this.#watched.set(nodeId, { record: newRecord(this.#now()), probing: false });
+      if (!this.#watched.has(nodeId))
+        this.#watched.set(nodeId, { record: newRecord(this.#now()), probing: false, pings: createPings() });
     }
     this.#states = new Map([...this.#states].filter(([nodeId]) => this.#watched.has(nodeId)));
   }
@@ -69,14 +81,34 @@ export class SimulatedLiveness {
     return this.#apply(nodeId, { kind: 'refused', atMs: this.#now() });
   }
 
+  peerHeard(nodeId: string): 'quiet' | undefined {
+    return this.#apply(nodeId, { kind: 'peer-heard', atMs: this.#now() });
+  }
+
+  pong(nodeId: string, number: number): void {
+    const atMs = this.#watched.get(nodeId)?.pings.answered(number);
+    if (atMs !== undefined) this.#apply(nodeId, { kind: 'stream-heard', atMs });
+  }
+
+  /** As the worker's `#askPeers`: one question a probe. */
+  #askPeers(nodeId: string): void {
+    const peers = meshPeers(nodeId, [...this.#watched.keys()].sort()).filter((id) => {
+      const record = this.#watched.get(id)?.record;
+      return record?.state === 'ready' && record.suspicion === undefined;
+    });
+    for (const id of spread(peers, settings.askedPeers)) this.#parts.ask(id, nodeId);
+  }
+
   #apply(nodeId: string, input: JudgeInput): 'quiet' | undefined {
     const watched = this.#watched.get(nodeId);
     if (watched === undefined || !this.#parts.life.alive) return 'quiet';
     const before = watched.record;
     watched.record = judge(before, input, settings);
     this.#keepProbing(nodeId, watched);
-    const { state, reason, sinceMs } = watched.record;
+    const { state, reason, sinceMs, overStream } = watched.record;
+    if (overStream && !before.overStream) this.#parts.tally.add('nodes heard over their session alone');
     if (state === undefined || (state === before.state && reason === before.reason)) return 'quiet';
+    this.#parts.tally.add(reason === undefined ? `judged ${state}` : `judged ${state}: ${reason.replace(/\d+/g, 'N')}`);
     this.#parts.note(`${nodeId} is ${state}${reason === undefined ? '' : `: ${reason}`}`);
     const since = this.#parts.wallMs() - (this.#now() - sinceMs);
     this.#states = new Map(this.#states).set(nodeId, {
@@ -100,6 +132,7 @@ export class SimulatedLiveness {
       watched.probing = false;
       return 'quiet';
     }
+    this.#askPeers(nodeId);
     this.#parts.probe(nodeId);
     const change = this.#apply(nodeId, { kind: 'probe-sent', atMs: this.#now() });
     this.#parts.time.after(everyMs, () => this.#probe(nodeId, watched));
@@ -110,9 +143,13 @@ export class SimulatedLiveness {
     this.#parts.time.after(settings.tickMs, () => {
       if (!this.#parts.life.alive) return 'quiet';
       this.#tickLater();
-      const changes = [...this.#watched.keys()].map((nodeId) =>
-        this.#apply(nodeId, { kind: 'tick', atMs: this.#now(), probeable: true }),
-      );
+      const changes = [...this.#watched].map(([nodeId, watched]) => {
+        const change = this.#apply(nodeId, { kind: 'tick', atMs: this.#now(), probeable: true });
+        const number = watched.pings.due(pingEveryMs(watched.record, this.#now(), settings), this.#now());
+        if (number === undefined) return change;
+        this.#parts.ping(nodeId, number);
+        return undefined;
+      });
       return changes.every((change) => change === 'quiet') ? 'quiet' : undefined;
     });
   }

@@ -70,6 +70,8 @@ export class Machine {
   readonly files = new Set<string>();
   /** Tasks that have configs or secrets in memory. */
   readonly mounts = new Set<string>();
+  /** Attempts that this node made by itself, and the ids they replace: the latest first, last the one it was assigned. */
+  readonly ownAttempts = new Map<string, readonly string[]>();
   /** References that have been pulled. */
   readonly images = new Set<string>();
   /** What the network was last made; the kernel keeps it when the agent dies, not when the power does. */

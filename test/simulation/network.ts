@@ -29,6 +29,8 @@ export class Network {
   readonly #cuts = new Map<string, number>();
   readonly #off = new Set<string>();
   /** Hosts whose program is frozen: what is sent to it waits. */
+  /** Hosts whose datagrams are dropped somewhere, by direction, each as often as that was begun. */
+  readonly #undeliverable = new Map<string, number>();
   readonly #frozen = new Set<string>();
   readonly #listeners = new Set<() => void>();
   weather: Weather = fairWeather;
@@ -55,6 +57,20 @@ export class Network {
       over = true;
       this.#cuts.set(key, (this.#cuts.get(key) ?? 1) - 1);
       this.#changed();
+    };
+  }
+
+  /** As a firewall that lets no UDP through; streams go on. Until the returned function is called. */
+  blockDatagrams(host: string, ways: { readonly from: boolean; readonly into: boolean }): () => void {
+    const keys = [...(ways.from ? [way(host, '')] : []), ...(ways.into ? [way('', host)] : [])];
+    const add = (count: number): void => {
+      for (const key of keys) this.#undeliverable.set(key, (this.#undeliverable.get(key) ?? 0) + count);
+    };
+    add(1);
+    let over = false;
+    return () => {
+      if (!over) add(-1);
+      over = true;
     };
   }
 
@@ -86,7 +102,8 @@ export class Network {
 
   /** `deliver` says whether it settled or woke anything, as an event does. */
   datagram(from: string, to: string, deliver: () => 'quiet' | undefined): void {
-    if (this.#random.chance(this.weather.loss)) {
+    const isBlocked = [way(from, ''), way('', to)].some((key) => (this.#undeliverable.get(key) ?? 0) > 0);
+    if (isBlocked || this.#random.chance(this.weather.loss)) {
       this.#tally.add('datagrams lost');
       return;
     }

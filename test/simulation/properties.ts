@@ -107,6 +107,8 @@ export const placedWithinCapacity: Property<Commit> = {
     for (const id of changedIds(commit, 'task')) {
       const task = commit.after.tasks.get(id)?.value;
       if (task?.nodeId === undefined || commit.before.tasks.get(id)?.value.nodeId === task.nodeId) continue;
+      // It has run there for a while; what it replaced has ended and may not be told yet.
+      if (task.byNode === true) continue;
       const capacity = commit.after.facts.get(task.nodeId)?.capacity;
       if (capacity === undefined) return `${id} was placed on ${task.nodeId}, which never said what it has`;
       let cpuMillis = 0;
@@ -130,6 +132,7 @@ export const placedOnActiveNodes: Property<Commit> = {
     for (const id of changedIds(commit, 'task')) {
       const task = commit.after.tasks.get(id)?.value;
       if (task?.nodeId === undefined || commit.before.tasks.get(id)?.value.nodeId === task.nodeId) continue;
+      if (task.byNode === true) continue;
       const node = commit.before.nodes.get(task.nodeId)?.value;
       if (node?.availability !== 'active')
         return `${id} was placed on ${task.nodeId}, which is ${String(node?.availability)}`;
@@ -234,6 +237,10 @@ export interface Started {
   readonly epochs: { readonly told: number; readonly largest: number };
   /** A controller has told this run of the agent all that it is to have. */
   readonly confirmed: boolean;
+  /** Of an attempt that the node made by itself: the ids it replaces, the latest first, last the one that it was assigned. */
+  readonly replaces: readonly string[] | undefined;
+  /** Ids of the tasks whose processes run on this node now. */
+  readonly beside: readonly string[];
   /** Starts of this task before this one, on disks that kept what they promised. */
   readonly earlierStarts: number;
   /** Ids of the tasks whose processes run now, on all nodes that have power. */
@@ -253,19 +260,33 @@ export const startedOnce: Property<Started> = {
 export const startedWhenConfirmed: Property<Started> = {
   name: 'started-when-confirmed',
   why: 'a journal may be old: what it says was wanted may run elsewhere by now',
-  check: ({ taskId, nodeId, confirmed }) =>
-    confirmed ? undefined : `${taskId} was started on ${nodeId} before a controller had confirmed anything`,
+  check: ({ taskId, nodeId, confirmed, replaces }) =>
+    confirmed || replaces !== undefined
+      ? undefined
+      : `${taskId} was started on ${nodeId} before a controller had confirmed anything`,
 };
 
 export const startedWherePlaced: Property<Started> = {
   name: 'started-where-placed',
   why: 'a node runs what was decided for it, nothing else',
-  check: ({ taskId, nodeId, known }) => {
-    const task = known.get(taskId);
+  check: ({ taskId, nodeId, known, replaces }) => {
+    const task = known.get(taskId) ?? known.get(replaces?.at(-1) ?? '');
     if (task === undefined) return `${taskId} was started on ${nodeId}, and nobody ever decided that it exist`;
     return task.nodeId === nodeId
       ? undefined
       : `${taskId} was started on ${nodeId}, but belongs to ${String(task.nodeId)}`;
+  },
+};
+
+export const ownAttemptsReplaceWhatEnded: Property<Started> = {
+  name: 'own-attempts-replace-what-ended',
+  why: 'a node that is cut off goes on with what it was given, one task at a time, and never with a fenced slot',
+  check: ({ taskId, nodeId, known, replaces, beside }) => {
+    if (replaces === undefined) return undefined;
+    const fenced = replaces.find((id) => known.get(id)?.template.fenceLeaseMs !== undefined);
+    if (fenced !== undefined) return `${nodeId} started ${taskId} by itself in the place of ${fenced}, which is fenced`;
+    const still = replaces.find((id) => beside.includes(id));
+    return still === undefined ? undefined : `${nodeId} started ${taskId} by itself while ${still} runs`;
   },
 };
 
@@ -321,6 +342,7 @@ export const startProperties: readonly Property<Started>[] = [
   startedOnce,
   startedWhenConfirmed,
   startedWherePlaced,
+  ownAttemptsReplaceWhatEnded,
   slotRunsOnce,
   fencedSlotRunsOnce,
   staleEpochStartsNothing,

@@ -50,6 +50,7 @@ export class Witness {
       );
     }
     for (const [id, { value }] of commit.after.tasks) {
+      if (value.byNode === true && !this.#known.has(id)) this.#parts.tally.add('attempts of nodes that were adopted');
       this.#known.set(id, value);
       if (value.desired !== 'running' && !this.#unwantedAtMs.has(id))
         this.#unwantedAtMs.set(id, this.#parts.time.nowMs);
@@ -67,6 +68,8 @@ export class Witness {
     this.#starts.set(taskId, (this.#starts.get(taskId) ?? 0) + 1);
     this.#parts.tally.add('containers started');
     if (this.#known.get(taskId)?.fence !== undefined) this.#parts.tally.add('fenced containers started');
+    const replaces = machine.ownAttempts.get(taskId);
+    if (replaces !== undefined) this.#parts.tally.add('attempts of nodes that are cut off');
     const running = this.#parts
       .machines()
       .flatMap(({ containers }) =>
@@ -79,6 +82,8 @@ export class Witness {
       confirmed: this.#parts.confirmed(machine.nodeId),
       epochs: this.#parts.epochs(machine.nodeId),
       earlierStarts,
+      replaces,
+      beside: [...machine.containers.values()].flatMap(({ id, state }) => (state.kind === 'running' ? [id] : [])),
       running,
       known: this.#known,
       companions: this.#companions,

@@ -185,6 +185,10 @@ export class World {
       probe: (from, nodeId) => {
         this.#probe(from, nodeId);
       },
+      ask: (from, peerId, aboutId) => {
+        this.#askPeer(from, peerId, aboutId);
+      },
+      tally: this.tally,
     });
     this.controllers.push(controller);
     this.tally.add('controller starts');
@@ -208,11 +212,39 @@ export class World {
     const machine = this.machines.find((one) => one.nodeId === nodeId);
     if (machine === undefined) return;
     this.network.datagram(from.name, machine.name, () => {
-      const life = this.agents.get(nodeId)?.life;
-      const answers = life?.alive === true && this.#heartbeats.has(life);
+      const answers = this.#answersProbes(nodeId);
+      if (!answers) this.tally.add('probes refused');
       this.network.datagram(machine.name, from.name, () =>
         answers ? from.liveness.heard(nodeId, false) : from.liveness.refused(nodeId),
       );
+      return 'quiet';
+    });
+  }
+
+  /** The thread for heartbeats is there; where it is not, the host refuses. */
+  #answersProbes(nodeId: string): boolean {
+    const life = this.agents.get(nodeId)?.life;
+    return life?.alive === true && this.#heartbeats.has(life);
+  }
+
+  /** The peer probes the node once, and tells the controller of an answer. */
+  #askPeer(from: Controller, peerId: string, aboutId: string): void {
+    const [peer, about] = [peerId, aboutId].map((id) => this.machines.find(({ nodeId }) => nodeId === id)?.name);
+    if (peer === undefined || about === undefined) return;
+    const { network } = this;
+    network.datagram(from.name, peer, () => {
+      if (!this.#answersProbes(peerId)) return 'quiet';
+      network.datagram(peer, about, () => {
+        if (!this.#answersProbes(aboutId)) return 'quiet';
+        network.datagram(about, peer, () => {
+          network.datagram(peer, from.name, () => {
+            this.tally.add('peers that told of a node');
+            return from.liveness.peerHeard(aboutId);
+          });
+          return 'quiet';
+        });
+        return 'quiet';
+      });
       return 'quiet';
     });
   }
@@ -230,6 +262,7 @@ export class World {
       welcomed: (life, intervalMs) => {
         this.#welcomed(machine, life, intervalMs);
       },
+      newId: () => `own${String((this.#ids += 1)).padStart(9, '0')}`,
       crashed: (error) => {
         const stack = error instanceof Error ? error.stack : '';
         const why = 'an agent goes on whatever happens: it is the only one who can stop what runs on its node';
