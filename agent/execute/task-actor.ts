@@ -237,7 +237,8 @@ export class TaskActor {
     const attachment = await this.#attach();
     this.#attachment = attachment;
     const image = this.#image ?? (await this.#ensureImage());
-    const { stopSignal, healthCheck, shell } = image.config;
+    const { healthCheck, shell } = image.config;
+    const stopSignal = task.template.stopSignal ?? image.config.stopSignal;
     const check = containerCheck(task.template.healthCheck, healthCheck, shell);
     await this.#record.save({
       address: attachment.address,

@@ -35,6 +35,7 @@ export const serviceKeys: KeyScope = {
     'restart',
     'secrets',
     'stop_grace_period',
+    'stop_signal',
     'tmpfs',
     'user',
     'volumes',
@@ -48,7 +49,7 @@ export const serviceKeys: KeyScope = {
         'group_add hostname init ipc isolation label_file links logging mac_address mem_swappiness ' +
         'memswap_limit models network_mode oom_kill_disable oom_score_adj pid platform post_start pre_start ' +
         'pre_stop privileged profiles provider pull_policy pull_refresh_after read_only runtime security_opt ' +
-        'shm_size stdin_open stop_signal storage_opt sysctls tty ulimits use_api_socket userns_mode uts ' +
+        'shm_size stdin_open storage_opt sysctls tty ulimits use_api_socket userns_mode uts ' +
         'volumes_from',
     ),
     build: 'build the image, push it to a registry the nodes reach, and name it with "image"',

@@ -158,7 +158,7 @@ function readImage(
   return undefined;
 }
 
-type ProcessFields = Pick<TaskTemplate, 'command' | 'entrypoint' | 'user' | 'workingDir'>;
+type ProcessFields = Pick<TaskTemplate, 'command' | 'entrypoint' | 'stopSignal' | 'user' | 'workingDir'>;
 
 function readProcess(reader: ValueReader, fields: ReadonlyMap<string, TreeEntry>, path: string): ProcessFields {
   const text = (key: string): string | undefined => {
@@ -169,6 +169,7 @@ function readProcess(reader: ValueReader, fields: ReadonlyMap<string, TreeEntry>
   const command = readWords(reader, fields.get('command')?.value, joinPath(path, 'command'));
   const user = text('user');
   const workingDir = text('working_dir');
+  const stopSignal = text('stop_signal');
   if (workingDir !== undefined && workingDir !== '' && !workingDir.startsWith('/')) {
     const node = fields.get('working_dir')?.value ?? { line: 1, column: 1 };
     const message = `expected an absolute path, found "${shorten(workingDir)}"; write "/${shorten(workingDir)}"`;
@@ -179,6 +180,7 @@ function readProcess(reader: ValueReader, fields: ReadonlyMap<string, TreeEntry>
     ...(command !== undefined && { command }),
     ...(user !== undefined && user !== '' && { user }),
     ...(workingDir !== undefined && workingDir !== '' && { workingDir }),
+    ...(stopSignal !== undefined && stopSignal !== '' && { stopSignal }),
   };
 }
 

@@ -104,6 +104,7 @@ function templateFacts(template: TaskTemplate, show: Show, hide: Hide): void {
   show('pids limit', limits.pids);
   show('cpu reservation', reservations.cpuMillis / 1_000);
   show('memory reservation', formatBytes(reservations.memoryBytes));
+  show('stop signal', template.stopSignal);
   show('stop grace period', durationText(template.stopGracePeriodMs));
   show('lease', template.fenceLeaseMs && durationText(template.fenceLeaseMs));
   show('drain delay', durationText(template.drainDelayMs));

@@ -56,6 +56,8 @@ export interface TaskTemplate {
   readonly labels: Readonly<Record<string, string>>;
   readonly limits: ResourceLimits;
   readonly reservations: Resources;
+  /** As in `isStopSignal`; absent: the image's own, else SIGTERM. */
+  readonly stopSignal?: string;
   /** From stop signal to SIGKILL. */
   readonly stopGracePeriodMs: number;
   /** From the last name and port it left to its stop signal (`x-frota.drainDelay`). */

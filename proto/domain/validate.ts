@@ -3,6 +3,7 @@ import type { Problem } from '../base/errors.ts';
 import type { PortSpec, RestartPolicy, ServiceSpec, StackSpec, TaskTemplate } from './service.ts';
 import { checkDependencies } from './validate-dependencies.ts';
 import { checkParts } from './validate-parts.ts';
+import { isStopSignal } from './stop-signal.ts';
 
 /** A name is a DNS label and part of a store key: 63 bytes, as RFC 1035 2.3.4 has it. */
 export const maxNameLength = 63;
@@ -137,6 +138,9 @@ function checkTemplate(template: TaskTemplate, where: string, report: Report): v
   }
   if (template.workingDir !== undefined && (!template.workingDir.startsWith('/') || hasNul(template.workingDir))) {
     report(`${where}.working_dir`, `"${template.workingDir}" is no absolute path`);
+  }
+  if (template.stopSignal !== undefined && !isStopSignal(template.stopSignal)) {
+    report(`${where}.stop_signal`, `"${template.stopSignal}" is no signal; write it like SIGQUIT, or its number`);
   }
   checkEnvironment(template.environment, `${where}.environment`, report);
   checkLabels(template.labels, `${where}.labels`, report);

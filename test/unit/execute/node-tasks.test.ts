@@ -84,19 +84,24 @@ describe('NodeTasks', () => {
     await tasks.close();
   });
 
-  it('stops with the image’s signal, then SIGKILL after the grace period', async () => {
+  it.each([
+    ['the image’s', undefined, 'SIGQUIT'],
+    ['the service’s', 'SIGUSR1', 'SIGUSR1'],
+  ])('stops with %s signal, then SIGKILL after the grace period', async (_, stopSignal, sent) => {
+    const { template } = assignedTask('a');
+    const over = { template: { ...template, ...(stopSignal === undefined ? {} : { stopSignal }) } };
     const host = fakeHost();
     const tasks = await started(host);
-    await tasks.assign([assignedTask('a')]);
+    await tasks.assign([assignedTask('a', over)]);
     await vi.waitFor(() => {
       expect(lastState(host)).toBe('running');
     });
-    await tasks.assign([assignedTask('a', { desired: 'shutdown' })]);
+    await tasks.assign([assignedTask('a', { ...over, desired: 'shutdown' })]);
     await vi.waitFor(() => {
       expect(lastState(host)).toBe('shutdown');
     });
     const kills = host.calls.filter((call) => call.startsWith('kill'));
-    expect(kills).toEqual(['kill SIGQUIT', 'kill SIGKILL']);
+    expect(kills).toEqual([`kill ${sent}`, 'kill SIGKILL']);
     await tasks.close();
   });
 

@@ -197,6 +197,27 @@ describe('restart', () => {
   });
 });
 
+describe('stop_signal', () => {
+  it.each([
+    ['SIGQUIT', 'SIGQUIT'],
+    ['quit', 'quit'],
+    ['"3"', '3'],
+    ['SIGRTMIN+3', 'SIGRTMIN+3'],
+    ['""', undefined],
+  ])('%s', (written, signal) => {
+    expect(loadWeb(`stop_signal: ${written}`).template.stopSignal).toBe(signal);
+  });
+
+  it.each([
+    ['SIGFOO', '4:5 services.web.stop_signal: "SIGFOO" is no signal; write it like SIGQUIT, or its number'],
+    ['"65"', '"65" is no signal'],
+    ['SIGRTMAX-31', '"SIGRTMAX-31" is no signal'],
+    ['3', 'expected a string, found the number 3; write "3" in quotes'],
+  ])('%s is refused', (written, message) => {
+    expect(problemsOf(webWith(`stop_signal: ${written}`)).join()).toContain(message);
+  });
+});
+
 describe('user, working_dir and stop_grace_period', () => {
   it('takes them over', () => {
     const { user, workingDir, stopGracePeriodMs } = loadWeb(

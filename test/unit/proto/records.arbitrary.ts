@@ -102,6 +102,7 @@ export const template: fc.Arbitrary<TaskTemplate> = fc.record(
     labels: map,
     limits,
     reservations: resources,
+    stopSignal: text,
     stopGracePeriodMs: int64,
     drainDelayMs: int64,
     fenceLeaseMs: int64,

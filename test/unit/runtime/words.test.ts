@@ -5,7 +5,9 @@ import { createFailure } from '../../../agent/runtime/oci/create-failure.ts';
 import { isContainerId, runtimeFolders } from '../../../agent/runtime/oci/folders.ts';
 import { signalNumber } from '../../../agent/runtime/oci/signals.ts';
 import type { ContainerSpec } from '../../../agent/runtime/runtime.ts';
+import { constants } from 'node:os';
 import { describeError, FrotaError } from '../../../proto/base/errors.ts';
+import { isStopSignal } from '../../../proto/domain/stop-signal.ts';
 
 describe('signalNumber', () => {
   it.each([
@@ -17,10 +19,19 @@ describe('signalNumber', () => {
     ['RTMIN', 34],
   ])('%s is %i', (text, number) => {
     expect(signalNumber(text)).toBe(number);
+    expect(isStopSignal(text)).toBe(true);
+  });
+
+  it('knows what may be declared', () => {
+    const declarable = Object.keys(constants.signals).filter(isStopSignal);
+    expect(declarable.length).toBeGreaterThan(30);
+    expect(declarable.map(signalNumber)).not.toContain(undefined);
+    expect(isStopSignal('SIGRTMIN+30') && signalNumber('SIGRTMIN+30')).toBe(64);
   });
 
   it.each(['', 'SIGNOPE', '0', '65', '-9', 'SIGRTMIN+99'])('refuses %j', (text) => {
     expect(() => signalNumber(text)).toThrow(FrotaError);
+    expect(isStopSignal(text)).toBe(false);
   });
 });
 
