@@ -1,5 +1,5 @@
 /** One run of a node's agent: the real session, assignments, actors and reconciliation on simulated ports, joined as `agent/run.ts` joins them. */
-import { createEnforcer } from '../../agent/enforcer.ts';
+import { createEnforcer, every } from '../../agent/enforcer.ts';
 import type { Enforcer } from '../../agent/enforcer.ts';
 import { LocalRestarts } from '../../agent/execute/local-restarts.ts';
 import { NodeTasks } from '../../agent/execute/node-tasks.ts';
@@ -11,14 +11,18 @@ import type { DispatchStream, Session } from '../../agent/session/session.ts';
 import type { Clock } from '../../proto/base/clock.ts';
 import { monoMs, wallMs } from '../../proto/base/clock.ts';
 import type { Logger } from '../../proto/base/log.ts';
+import { nodesOf, reroute } from '../../agent/reroute.ts';
 import type { FollowedUnit } from '../../agent/session/applied-units.ts';
 import { frotaVersion } from '../../proto/base/version.ts';
+import type { NodeNetwork } from '../../agent/network/network.ts';
 import type { NodeFacts } from '../../proto/domain/node.ts';
 import { guardOf, leaseFilesOf } from './guard.ts';
 import { Life } from './life.ts';
 import type { Machine } from './machine.ts';
 import { nodePorts } from './node-ports.ts';
 import type { PortWorld } from './node-ports.ts';
+import { SimulatedPeers } from './peers.ts';
+import type { PeersParts } from './peers.ts';
 import type { Random } from './random.ts';
 
 export interface AgentParts {
@@ -31,12 +35,16 @@ export interface AgentParts {
   /** The agent's thread for heartbeats knows its controller from now on. */
   readonly welcomed: (life: Life, intervalMs: number) => void;
   readonly newId: () => string;
+  /** Absent: in this run nobody probes his peers. */
+  readonly peers: Pick<PeersParts, 'peers' | 'probe'> | undefined;
   /** It ended by itself: a bug. */
   readonly crashed: (error: unknown) => void;
 }
 
 /** As the agent's option has it by default. */
 const localRestartAfterMs = 5_000;
+/** As in `agent/run.ts`. */
+const repairIntervalMs = 30_000;
 
 export interface Agent {
   readonly life: Life;
@@ -86,6 +94,7 @@ class RunningAgent {
   #tasks: NodeTasks | undefined;
   #leases: TaskLeases | undefined;
   #local: LocalRestarts | undefined;
+  readonly #ended = new AbortController();
   #isUp = false;
   #epochs = { told: 0, largest: 0 };
   #closeEnforcer: () => Promise<void> = () => Promise.resolve();
@@ -129,6 +138,7 @@ class RunningAgent {
     this.#epochs = { told: 0, largest: assignments.self()?.epoch ?? 0 };
     if (assignments.self() === undefined) await this.#firstWelcome();
     const ports = nodePorts(machine, life, world);
+    const peers = this.#openPeers(ports.network);
     const enforcer = createEnforcer(async () => {
       const unit = assignments.network();
       if (unit === undefined) return false;
@@ -139,6 +149,7 @@ class RunningAgent {
       await ports.network.apply({ network: unit, services });
       this.#inForce = revisions;
       this.#session?.applied(revisions);
+      peers?.setUsed(nodesOf(services).filter((nodeId) => nodeId !== machine.nodeId));
       return true;
     }, this.#logger);
     this.#closeEnforcer = () => enforcer.close();
@@ -161,6 +172,10 @@ class RunningAgent {
     enforcer.wake();
     await tasks.adopt(assignments.tasks());
     this.#isUp = true;
+    const { signal } = this.#ended;
+    void every(repairIntervalMs, { signal, logger: this.#logger, what: 'repair of the network' }, () =>
+      ports.network.repair(),
+    );
     this.#logger.info({ tasks: tasks.statuses().length }, 'node is up');
     const session = this.#connect();
     this.#local = this.#startLocalRestarts(session, tasks, enforcer);
@@ -181,6 +196,7 @@ class RunningAgent {
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
+    this.#ended.abort();
     await this.#closeEnforcer();
     await this.#local?.close();
     await this.#tasks?.close();
@@ -190,11 +206,26 @@ class RunningAgent {
 
   /** The kernel closes its sockets. The rest is for this process's memory: nothing of it reaches the world any more. */
   abandon(): void {
+    this.#ended.abort();
     void this.#session?.close();
     void this.#local?.close();
     void this.#tasks?.close();
     void this.#leases?.close();
     void this.#closeEnforcer();
+  }
+
+  #openPeers(network: NodeNetwork): SimulatedPeers | undefined {
+    const { peers, world } = this.#parts;
+    if (peers === undefined) return undefined;
+    return new SimulatedPeers({
+      life: this.#life,
+      time: world.time,
+      ...peers,
+      silent: (nodeIds) => {
+        world.tally.add(nodeIds.size > 0 ? 'reroutes around silent nodes' : 'reroutes that ended');
+        reroute(network, nodeIds, this.#logger);
+      },
+    });
   }
 
   #startLocalRestarts(session: Session, tasks: NodeTasks, enforcer: Enforcer): LocalRestarts {

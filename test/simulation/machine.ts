@@ -29,6 +29,8 @@ export const zones = ['north', 'south'] as const;
 export interface MachineEvents {
   /** A process was started in a container. */
   readonly started: (machine: Machine, taskId: string) => void;
+  /** Its traffic goes where `applied` says from now on; `desired`: what it was told. */
+  readonly enforced: (machine: Machine, desired: DesiredNetwork, applied: DesiredNetwork) => void;
   readonly killedByGuard: (machine: Machine, taskId: string) => void;
   /** A process that runs is being sent its stop signal. */
   readonly signalled: (machine: Machine, taskId: string) => void;
@@ -169,6 +171,11 @@ export class Machine {
     container.state = { kind: 'ended', startedAtMs: container.state.startedAtMs, exit };
     container.generation += 1;
     this.#exitListener?.(container.id, exit);
+  }
+
+  enforce(desired: DesiredNetwork, applied: DesiredNetwork): void {
+    this.#events.enforced(this, desired, applied);
+    this.appliedNetwork = applied;
   }
 
   /** Everything that only memory held is gone. */

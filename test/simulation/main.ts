@@ -40,12 +40,14 @@ async function main(): Promise<void> {
   let events = 0;
   let virtualMs = 0;
   let ran = 0;
+  let slowestCalmMs = 0;
   const failures: Run[] = [];
   for (let seed = first; seed < first + count; seed += 1) {
     const run = await runSeed(seed, values.trace ? { print: (line) => say(`${line}\n`) } : {});
     ran += 1;
     events += run.events;
     virtualMs += run.virtualMs;
+    slowestCalmMs = Math.max(slowestCalmMs, run.calmAfterMs);
     tally.addAll(run.tally);
     if (count === 1) say(`seed ${String(seed)}, digest ${run.digest}\n`);
     if (run.violation === undefined) continue;
@@ -59,6 +61,7 @@ async function main(): Promise<void> {
   );
   say(`${String(ran)} seeds in ${seconds.toFixed(1)} s (${(ran / seconds).toFixed(1)}/s), `);
   say(`${String(events)} events, ${(virtualMs / 3_600_000).toFixed(2)} h of virtual time\n`);
+  say(`calm after the last fault: ${(slowestCalmMs / 1_000).toFixed(1)} s at the latest\n`);
   for (const [what, times] of tally.entries()) say(`${String(times).padStart(9)} ${what}\n`);
   process.exitCode = failures.length === 0 ? 0 : 1;
 }

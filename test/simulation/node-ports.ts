@@ -2,7 +2,8 @@
 import { FrotaError } from '../../proto/base/errors.ts';
 import type { ActorPorts, TaskFiles, TaskMounts } from '../../agent/execute/ports.ts';
 import type { Images } from '../../agent/images/images.ts';
-import type { NodeNetwork } from '../../agent/network/network.ts';
+import type { DesiredNetwork, NodeNetwork } from '../../agent/network/network.ts';
+import { withoutSilent } from '../../agent/network/reroute.ts';
 import type { CapturedExec, Runtime } from '../../agent/runtime/runtime.ts';
 import { behaviourOf } from './behaviour.ts';
 import type { Life } from './life.ts';
@@ -231,6 +232,19 @@ function checkOf({ random, calm }: Machine, { ails }: SimulatedContainer, timeou
 
 function networkOf(machine: Machine, life: Life, world: PortWorld): NodeNetwork {
   let tail: Promise<unknown> = Promise.resolve();
+  let silentNodes: ReadonlySet<string> = new Set();
+  let desired: DesiredNetwork | undefined;
+  const enforce = (): Promise<void> => {
+    const mine = tail.then(() =>
+      life.call(takes(machine, 'apply'), () => {
+        mayFail(machine, world, 'apply');
+        if (desired === undefined) return;
+        machine.enforce(desired, { ...desired, services: withoutSilent(desired.services, silentNodes) });
+      }),
+    );
+    tail = mine.catch(() => undefined);
+    return mine;
+  };
   return {
     list: () => life.call(takes(machine, 'list'), () => [...machine.attachments.values()]),
     resident: (address) => [...machine.attachments.values()].find((each) => each.address === address),
@@ -247,18 +261,15 @@ function networkOf(machine: Machine, life: Life, world: PortWorld): NodeNetwork 
       life.call(takes(machine, 'attach'), () => {
         machine.attachments.delete(taskId);
       }),
-    apply: (desired) => {
-      const mine = tail.then(() =>
-        life.call(takes(machine, 'apply'), () => {
-          mayFail(machine, world, 'apply');
-          machine.appliedNetwork = desired;
-        }),
-      );
-      tail = mine.catch(() => undefined);
-      return mine;
+    apply: (next) => {
+      desired = next;
+      return enforce();
     },
-    reroute: () => Promise.resolve(),
-    repair: () => Promise.resolve(),
+    reroute: (nodes) => {
+      silentNodes = nodes;
+      return enforce();
+    },
+    repair: enforce,
     watch: () => life.never(),
     close: () => Promise.resolve(),
   };

@@ -20,6 +20,13 @@ const damages = [
   'transactions that conflicted',
   'datagrams lost',
   'datagrams doubled',
+  'one-way links',
+  'tasks killed by the guard',
+  'attempts of nodes that are cut off',
+  'probes refused',
+  'peers that told of a node',
+  'nodes heard over their session alone',
+  'reroutes around silent nodes',
 ];
 
 const simulate = (...args: string[]): { readonly status: number | null; readonly stdout: string } =>

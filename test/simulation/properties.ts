@@ -2,6 +2,7 @@
 import { isEnded, slotName, taskState, taskStateRank } from '../../proto/domain/task.ts';
 import type { ServiceSpec } from '../../proto/domain/service.ts';
 import type { Task, TaskState } from '../../proto/domain/task.ts';
+import type { DesiredNetwork } from '../../agent/network/network.ts';
 import type { Snapshot } from '../../controller/plan/snapshot.ts';
 import { drainConfirmWithinMs } from '../../controller/dispatch/drains.ts';
 import { parseKey } from '../../controller/store/keys.ts';
@@ -371,3 +372,27 @@ export const leavesBeforeItStops: Property<Signalled> = {
 };
 
 export const signalProperties: readonly Property<Signalled>[] = [leavesBeforeItStops];
+
+/** A node's traffic goes where `applied` says from now on. */
+export interface Enforced {
+  readonly node: string;
+  /** What the controller, or for its own tasks the node, wants of it. */
+  readonly desired: DesiredNetwork;
+  readonly applied: DesiredNetwork;
+}
+
+export const lastEndpointStays: Property<Enforced> = {
+  name: 'last-endpoint-stays',
+  why: 'who judges by himself may be wrong: he takes away only, and never the last that a service has',
+  check: ({ node, desired, applied }) => {
+    for (const [index, unit] of desired.services.entries()) {
+      const led = applied.services[index]?.endpoints ?? [];
+      if (led.length === 0 && unit.endpoints.length > 0) return `${node} leads nowhere for ${unit.stack}/${unit.name}`;
+      const added = led.find(({ taskId }) => !unit.endpoints.some((endpoint) => endpoint.taskId === taskId));
+      if (added !== undefined) return `${node} leads to ${added.taskId}, which nobody told it to`;
+    }
+    return undefined;
+  },
+};
+
+export const enforceProperties: readonly Property<Enforced>[] = [lastEndpointStays];

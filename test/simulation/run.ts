@@ -18,6 +18,8 @@ export interface Run {
   readonly digest: string;
   readonly events: number;
   readonly virtualMs: number;
+  /** From the last fault to when all was as declared for the rest of the run; 0: it never was. */
+  readonly calmAfterMs: number;
   readonly tally: Tally;
   readonly violation: Violation | undefined;
   /** The last part of the trace, and the cluster as it was at the end. */
@@ -39,7 +41,7 @@ const meanActMs = { min: 1_500, max: 10_000 };
  * Everything that may still have to happen when the last fault is over fits in here: the brake on mass failures (10 s),
  * the longest back-off (30 s), rolling updates slot by slot, graces of stubborn containers.
  */
-const calmWithinMs = 240_000;
+const calmWithinMs = 120_000;
 /** Then nothing is written for as long as several idle passes of the loop. */
 const quietMs = 20_000;
 const lookEveryMs = 1_000;
@@ -55,6 +57,10 @@ const calmIsQuiet = {
   name: 'calm-is-quiet',
   why: 'a cluster that is what was declared has nothing to write: who writes all the same flaps',
 };
+const noFlapping = {
+  name: 'no-flapping-at-calm',
+  why: 'in a cluster at rest nothing starts, stops, is suspected or led elsewhere',
+};
 const noBugs = { name: 'no-bugs', why: 'nothing that happens to a cluster may end in an error nobody caught' };
 
 export async function runSeed(seed: number, options: RunOptions = {}): Promise<Run> {
@@ -68,10 +74,11 @@ export async function runSeed(seed: number, options: RunOptions = {}): Promise<R
   };
   process.on('unhandledRejection', uncaught);
   let picture: readonly string[] = [];
+  let calmAfterMs = 0;
   try {
     await world.seed();
     await storm(world, random.fork());
-    await becomeCalm(world);
+    calmAfterMs = await becomeCalm(world);
   } catch (error) {
     uncaught(error);
   } finally {
@@ -85,7 +92,7 @@ export async function runSeed(seed: number, options: RunOptions = {}): Promise<R
   const tail = trace.tail(tailLines);
   const { events, nowMs: virtualMs } = time;
   const { tally, violation } = world;
-  return { seed, digest: trace.digest(), events, virtualMs, tally, violation, tail, picture };
+  return { seed, digest: trace.digest(), events, virtualMs, calmAfterMs, tally, violation, tail, picture };
 }
 
 async function storm(world: World, random: Random): Promise<void> {
@@ -105,17 +112,19 @@ async function storm(world: World, random: Random): Promise<void> {
   faults.stop();
 }
 
-async function becomeCalm(world: World): Promise<void> {
+/** @returns how long that took, ms. */
+async function becomeCalm(world: World): Promise<number> {
   const { time } = world;
   const failed = (): boolean => world.violation !== undefined;
   world.trace.note('world', 'calm begins');
   world.becomeCalm();
+  const calmFromMs = time.nowMs;
   const deadlineMs = time.nowMs + calmWithinMs;
   let { revision } = world.store.snapshot();
   let stillSinceMs = time.nowMs;
   for (;;) {
     await time.runUntil(time.nowMs + lookEveryMs, failed);
-    if (failed()) return;
+    if (failed()) return 0;
     const before = revision;
     ({ revision } = world.store.snapshot());
     if (revision !== before) stillSinceMs = time.nowMs;
@@ -125,15 +134,19 @@ async function becomeCalm(world: World): Promise<void> {
     if (time.nowMs >= deadlineMs) {
       if (wrong === undefined) world.fail(calmIsQuiet, `still written ${String(calmWithinMs)} ms after the last fault`);
       else world.fail(calmIsReached, wrong);
-      return;
+      return 0;
     }
   }
+  const stirrings = world.stirrings().length;
   await time.runUntil(time.nowMs + quietMs, failed);
-  if (failed()) return;
+  if (failed()) return 0;
   const later = world.store.snapshot().revision;
   const wrong = firstWrong(world);
   if (wrong !== undefined) world.fail(calmIsReached, `and left again: ${wrong}`);
   if (later !== revision) world.fail(calmIsQuiet, `${String(later - revision)} transactions in ${String(quietMs)} ms`);
+  const restless = world.stirrings().slice(stirrings);
+  if (restless.length > 0) world.fail(noFlapping, restless.join('; '));
+  return stillSinceMs - calmFromMs;
 }
 
 function firstWrong(world: World): string | undefined {

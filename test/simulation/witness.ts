@@ -1,9 +1,11 @@
 /** Sees all that happens, remembers what the properties need to know of the past, and asks them. */
+import type { DesiredNetwork } from '../../agent/network/network.ts';
+import { canonicalJson } from '../../controller/plan/canonical-json.ts';
 import type { Snapshot } from '../../controller/plan/snapshot.ts';
 import { serviceId } from '../../proto/domain/service.ts';
 import type { Task } from '../../proto/domain/task.ts';
 import type { Machine } from './machine.ts';
-import { commitProperties, companionsOf, signalProperties, startProperties } from './properties.ts';
+import { commitProperties, companionsOf, enforceProperties, signalProperties, startProperties } from './properties.ts';
 import type { Commit } from './simulated-store.ts';
 import type { Tally } from './tally.ts';
 import type { Trace } from './trace.ts';
@@ -32,6 +34,7 @@ export class Witness {
   readonly #companions = new Map<string, readonly string[]>();
   readonly #starts = new Map<string, number>();
   readonly #forgetful = new Set<string>();
+  readonly #stirrings: string[] = [];
 
   constructor(parts: WitnessParts) {
     this.#parts = parts;
@@ -62,7 +65,26 @@ export class Witness {
     }
   }
 
+  /** Everything of late that does not happen in a cluster at rest, for `no-flapping-at-calm`. */
+  stirrings(): readonly string[] {
+    return this.#stirrings;
+  }
+
+  stirred(what: string): void {
+    this.#stirrings.push(what);
+  }
+
+  enforced(machine: Machine, desired: DesiredNetwork, applied: DesiredNetwork): void {
+    for (const property of enforceProperties) {
+      const what = property.check({ node: machine.name, desired, applied });
+      if (what !== undefined) this.#parts.violated(property, what);
+    }
+    const isNews = canonicalJson(applied.services) !== canonicalJson(machine.appliedNetwork?.services);
+    if (isNews) this.stirred(`${machine.name} leads elsewhere`);
+  }
+
   started(machine: Machine, taskId: string): void {
+    this.stirred(`${machine.name} starts ${taskId}`);
     this.#parts.trace.note(machine.name, `started ${taskId}`);
     const earlierStarts = this.#forgetful.has(taskId) ? 0 : (this.#starts.get(taskId) ?? 0);
     this.#starts.set(taskId, (this.#starts.get(taskId) ?? 0) + 1);
@@ -95,6 +117,7 @@ export class Witness {
   }
 
   signalled(machine: Machine, taskId: string): void {
+    this.stirred(`${machine.name} stops ${taskId}`);
     this.#parts.trace.note(machine.name, `signals ${taskId}`);
     this.#parts.tally.add('containers told to stop');
     const task = this.#known.get(taskId);

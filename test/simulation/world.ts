@@ -3,6 +3,7 @@ import type { AgentMessage, ControllerMessage } from '../../proto/codec/dispatch
 import { encodeNode, encodeClusterRecord } from '../../proto/codec/records.ts';
 import { describeError, FrotaError } from '../../proto/base/errors.ts';
 import type { Availability } from '../../proto/domain/node.ts';
+import type { DesiredNetwork } from '../../agent/network/network.ts';
 import type { DispatchStream } from '../../agent/session/session.ts';
 import { clusterKey, nodeKey } from '../../controller/store/keys.ts';
 import { startMs, MiB } from '../builders/domain.ts';
@@ -56,6 +57,8 @@ export class World {
   /** Controllers that are alive: the newest last; it is the one that answers at the cluster's address. */
   controllers: Controller[] = [];
   violation: Violation | undefined;
+  /** Whether agents probe their peers in this run: it costs as much as all the rest. */
+  readonly #probesPeers: boolean;
   #controllerCount = 0;
   #ids = 0;
 
@@ -64,6 +67,7 @@ export class World {
     this.time = time;
     this.random = random;
     this.trace = trace;
+    this.#probesPeers = random.chance(0.4);
     this.network = new Network(time, random.fork(), this.tally);
     this.store = new SimulatedStore({
       random: random.fork(),
@@ -111,6 +115,9 @@ export class World {
         started: (machine: Machine, taskId: string) => {
           this.#witness.started(machine, taskId);
         },
+        enforced: (machine: Machine, desired: DesiredNetwork, applied: DesiredNetwork) => {
+          this.#witness.enforced(machine, desired, applied);
+        },
         killedByGuard: (machine: Machine, taskId: string) => {
           this.tally.add('tasks killed by the guard');
           this.trace.note(machine.name, `guard kills ${taskId}`);
@@ -141,6 +148,11 @@ export class World {
     if (this.violation !== undefined) return;
     this.violation = { property: name, why, what, atMs: this.time.nowMs };
     this.trace.note('world', `violated ${name}: ${what}`);
+  }
+
+  /** What has happened so far that people would call restless. */
+  stirrings(): readonly string[] {
+    return this.#witness.stirrings();
   }
 
   front(): Controller | undefined {
@@ -181,6 +193,7 @@ export class World {
       logger: this.trace.logger(name, () => controller.life.alive),
       note: (what) => {
         this.trace.note(name, what);
+        if (/ is (ready|suspect|unreachable|down)/.test(what)) this.#witness.stirred(what);
       },
       probe: (from, nodeId) => {
         this.#probe(from, nodeId);
@@ -249,6 +262,19 @@ export class World {
     });
   }
 
+  #probePeer(machine: Machine, nodeId: string, heard: (what: 'answered' | 'refused') => void): void {
+    const peer = this.machines.find((one) => one.nodeId === nodeId);
+    if (peer === undefined) return;
+    this.network.datagram(machine.name, peer.name, () => {
+      const what = this.#answersProbes(nodeId) ? 'answered' : 'refused';
+      this.network.datagram(peer.name, machine.name, () => {
+        heard(what);
+        return 'quiet';
+      });
+      return 'quiet';
+    });
+  }
+
   // Agents
 
   startAgent(machine: Machine): void {
@@ -262,6 +288,14 @@ export class World {
       welcomed: (life, intervalMs) => {
         this.#welcomed(machine, life, intervalMs);
       },
+      peers: this.#probesPeers
+        ? {
+            peers: this.machines.flatMap(({ nodeId }) => (nodeId === machine.nodeId ? [] : [nodeId])),
+            probe: (nodeId, heard) => {
+              this.#probePeer(machine, nodeId, heard);
+            },
+          }
+        : undefined,
       newId: () => `own${String((this.#ids += 1)).padStart(9, '0')}`,
       crashed: (error) => {
         const stack = error instanceof Error ? error.stack : '';
