@@ -279,7 +279,11 @@ function cutOff(world: World, random: Random, machines: readonly Machine[]): Hea
   const isLong = random.chance(0.4);
   if (isLong) {
     world.time.after(random.between(0, 10_000), () => {
-      endOne(random, machines);
+      // Calm may have come first.
+      endOne(
+        random,
+        machines.filter(({ calm }) => !calm),
+      );
       return undefined;
     });
   }
