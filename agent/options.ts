@@ -1,6 +1,7 @@
 /** The command line of `frota agent`. Every setting has a default that is right on a real machine. */
 import { hostname } from 'node:os';
 import { isIP } from 'node:net';
+import { parseOptionDurationMs } from '../proto/base/durations.ts';
 import { Command, InvalidArgumentError, Option } from 'commander';
 
 export interface AgentOptions {
@@ -37,15 +38,12 @@ const port = (text: string): number => {
  * hours. And a slot that is placed elsewhere meanwhile runs there by then, if there was anybody to place it.
  */
 const defaultLocalRestartAfterMs = 5_000;
-const unitsMs: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 };
 
 const durationOrNever = (text: string): number => {
   if (text === 'never') return Infinity;
-  const [, value, unit] = /^(\d{1,9})(ms|s|m|h)$/.exec(text) ?? [];
-  const unitMs = unitsMs[unit ?? ''];
-  if (value === undefined || unitMs === undefined)
-    throw new InvalidArgumentError('give a duration such as 5s or 2m, or never.');
-  return Number(value) * unitMs;
+  const ms = parseOptionDurationMs(text);
+  if (ms === undefined) throw new InvalidArgumentError('give a duration such as 5s or 2m, or never.');
+  return ms;
 };
 
 const address = (text: string): string => {

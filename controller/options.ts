@@ -2,11 +2,13 @@
 import { Command, InvalidArgumentError } from 'commander';
 import { isIP } from 'node:net';
 import { FrotaError } from '../proto/base/errors.ts';
+import { addLivenessOptions, livenessProblem } from './liveness-options.ts';
+import type { LivenessOptions } from './liveness-options.ts';
 import { overlaps, parseCidr, nodeSubnetPrefix } from './network/subnets.ts';
 import { parseEndpoints } from './store/etcd/endpoints.ts';
 import type { EtcdEndpoints } from './store/etcd/endpoints.ts';
 
-export interface ControllerOptions {
+export interface ControllerOptions extends LivenessOptions {
   readonly data: string;
   /** `host:port` each. */
   readonly listen: string;
@@ -117,13 +119,14 @@ Examples:
   frota controller --store etcd://10.0.0.7:2379     keep the records in etcd (see docs/operations.md)
   frota cluster token --context admin               what a new machine joins with`,
     );
+  addLivenessOptions(command);
   return command.action((given: ControllerOptions) => {
     if (overlaps(parseCidr(given.containerPool), parseCidr(given.vipPool))) {
       command.error(
         `error: --container-pool ${given.containerPool} and --vip-pool ${given.vipPool} overlap; give two separate networks`,
       );
     }
-    const problem = storeProblem(given);
+    const problem = storeProblem(given) ?? livenessProblem(given);
     if (problem !== undefined) command.error(`error: ${problem}`);
     return act(given);
   });

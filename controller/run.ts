@@ -26,6 +26,8 @@ import { openSealer } from './open-sealer.ts';
 import { openStore } from './open-store.ts';
 import { openRegistries } from './open-registries.ts';
 import type { Registries } from './open-registries.ts';
+import { brakeOf, livenessTimes } from './liveness-options.ts';
+import { livenessSettings } from './liveness/settings.ts';
 import type { ControllerOptions } from './options.ts';
 import { plan } from './plan/plan.ts';
 import { spareImages as chooseSpares } from './plan/spare-images.ts';
@@ -123,13 +125,7 @@ async function startCore(
   stops.push(() => mirror.close());
   const records = createRecords({ store, leadership, mirror });
   const leases = new LeaseBook({ snapshot: () => mirror.snapshot(), confirmLead: () => records.confirmLead(), clock });
-  const { host, port } = parseAddress(options.livenessListen);
-  const judge = await createLivenessJudge({
-    workerUrl: new URL('./liveness/worker.js', import.meta.url),
-    address: host,
-    port,
-    logger,
-  });
+  const judge = await startJudge(options, logger);
   stops.push(() => judge.close());
   const snapshot = (): Snapshot => mirror.snapshot();
   const liveness = () => judge.states();
@@ -140,11 +136,12 @@ async function startCore(
   const history = await startHistory({ store, leadership, judge, mirror, clock, logger });
   stops.push(() => history.chronicle.close());
   const templateHash = rememberHashes(sha256);
+  const brake = brakeOf(options);
   const loop = startControlLoop({
     snapshot,
     liveness,
     plan: (snapshot, input) =>
-      decide({ mirror, leases }, snapshot, { ...input, spares: spares.chosen(), templateHash }),
+      decide({ mirror, leases }, snapshot, { ...input, spares: spares.chosen(), brake, templateHash }),
     commit: (changes) => records.commit(changes),
     onCommitted: (changes, times) => {
       history.recoveries.committed(changes, times);
@@ -172,6 +169,13 @@ async function startCore(
     spares,
     history,
   };
+}
+
+function startJudge(options: ControllerOptions, logger: Logger): Promise<LivenessJudge> {
+  const { host, port } = parseAddress(options.livenessListen);
+  const settings = livenessSettings(livenessTimes(options));
+  const workerUrl = new URL('./liveness/worker.js', import.meta.url);
+  return createLivenessJudge({ workerUrl, address: host, port, settings, logger });
 }
 
 /** In one turn: nobody answers for a lease between the plan and what it says of it. */
@@ -245,7 +249,12 @@ async function startServers(core: Core, stops: (() => Promise<void> | void)[]): 
   const { options, logger, authority, mirror, judge, loop } = core;
   const snapshot = (): Snapshot => mirror.snapshot();
   const spareImages = () => sparesOfNodes(core.spares.chosen());
-  const nodeWatch = createNodeWatch({ mirror, judge, clusterSecret: core.leadership.cluster.secret });
+  const nodeWatch = createNodeWatch({
+    mirror,
+    judge,
+    clusterSecret: core.leadership.cluster.secret,
+    baseIntervalMs: options.heartbeat,
+  });
   const dispatch = createSessions(core, nodeWatch);
   core.history.followSessions((task) => dispatch.leadsEverywhere(task));
   const broker = createBroker({

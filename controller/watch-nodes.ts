@@ -18,10 +18,12 @@ interface NodeWatchParts {
   readonly mirror: Mirror;
   readonly judge: LivenessJudge;
   readonly clusterSecret: Uint8Array;
+  /** Of a cluster that is small enough for it, ms. */
+  readonly baseIntervalMs: number;
 }
 
 /** Nodes whose heartbeats count: all that have joined and said where they are. */
-export function createNodeWatch({ mirror, judge, clusterSecret }: NodeWatchParts): NodeWatch {
+export function createNodeWatch({ mirror, judge, clusterSecret, baseIntervalMs }: NodeWatchParts): NodeWatch {
   let nodes = new Map<string, WatchedNode>();
   let sortedIds: readonly string[] = [];
   let seen = '';
@@ -49,7 +51,7 @@ export function createNodeWatch({ mirror, judge, clusterSecret }: NodeWatchParts
   /** What the plan of one node says, without the keys. */
   const textOf = (nodeId: string): string =>
     JSON.stringify([
-      heartbeatIntervalFor(nodes.size),
+      heartbeatIntervalFor(nodes.size, baseIntervalMs),
       peersOf(nodeId).map((peer) => [peer.nodeId, peer.address, peer.livenessPort]),
     ]);
 
@@ -57,7 +59,7 @@ export function createNodeWatch({ mirror, judge, clusterSecret }: NodeWatchParts
     look();
     told.set(nodeId, textOf(nodeId));
     const peers = peersOf(nodeId).map(({ key, ...peer }) => ({ ...peer, key: pairKey(key, nodeId) }));
-    return { kind: 'liveness', heartbeatIntervalMs: heartbeatIntervalFor(nodes.size), peers };
+    return { kind: 'liveness', heartbeatIntervalMs: heartbeatIntervalFor(nodes.size, baseIntervalMs), peers };
   }
 
   return {

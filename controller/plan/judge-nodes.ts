@@ -7,11 +7,10 @@ import type { Task } from '../../proto/domain/task.ts';
 import { isLive, tasksOf, wakeAt } from './draft.ts';
 import type { Draft } from './draft.ts';
 import { leaseLeftMs } from './leases.ts';
+import type { Brake } from './snapshot.ts';
 
-/** Nodes lost this close together were lost together. */
-export const massFailureWindowMs = 5_000;
-/** How long nodes that were lost together are waited for: it is more likely the network than the nodes. */
-export const massFailureHoldMs = 10_000;
+/** What a plan brakes with that is told nothing else. */
+export const defaultBrake: Brake = { windowMs: 5_000, holdMs: 10_000 };
 
 export function judgeNodes(draft: Draft): void {
   const held = holdMassFailure(draft);
@@ -32,14 +31,14 @@ export function judgeNodes(draft: Draft): void {
 /** The brake: more than half of the nodes, at least two, lost together are not given up before the hold is over. */
 function holdMassFailure(draft: Draft): ReadonlySet<string> {
   const { nodes, facts } = draft.snapshot;
-  const { liveness, now } = draft.input;
+  const { liveness, now, brake = defaultBrake } = draft.input;
   const down = [...nodes.keys()].flatMap((id) => {
     const known = liveness.get(id);
     return known?.state === 'down' && known.sinceMs <= now.wallMs ? [{ id, sinceMs: known.sinceMs }] : [];
   });
   const lastMs = Math.max(...down.map(({ sinceMs }) => sinceMs));
-  const together = down.filter(({ sinceMs }) => lastMs - sinceMs <= massFailureWindowMs);
-  const untilMs = lastMs + massFailureHoldMs;
+  const together = down.filter(({ sinceMs }) => lastMs - sinceMs <= brake.windowMs);
+  const untilMs = lastMs + brake.holdMs;
   if (together.length < 2 || together.length * 2 <= facts.size || now.wallMs >= untilMs) return new Set();
   draft.wakeAtMs = Math.min(draft.wakeAtMs ?? Infinity, untilMs);
   const names = together.map(({ id }) => nodes.get(id)?.value.name ?? id).sort();

@@ -45,6 +45,14 @@ export interface Leases {
 }
 
 /** Everything the plan needs besides the snapshot; it reads no clock and draws no number itself. */
+/** When many nodes are lost at once it is more likely the network than the nodes. */
+export interface Brake {
+  /** Nodes lost this close together were lost together, ms. */
+  readonly windowMs: number;
+  /** How long they are waited for, ms. */
+  readonly holdMs: number;
+}
+
 export interface PlanInput {
   readonly now: Now;
   /** A new unique id at each call. */
@@ -55,6 +63,8 @@ export interface PlanInput {
   readonly spares?: SparesByService;
   /** Of fenced tasks; absent: none holds, as for a plan that only asks what would fit. */
   readonly leases?: Leases;
+  /** Absent: the default one. */
+  readonly brake?: Brake;
   /** `sha256` or the like of a canonical text, as hex; passed in because pure rooms import no `node:*`. */
   readonly hash: (text: string) => string;
   /** Gives what `hash` gives of a template, and need not work it out anew in each pass (`template-hashes`). */

@@ -241,7 +241,7 @@ describe('judge', () => {
     expect(scene.pass(300).record.state).toBe('ready');
     const suspected = living();
     suspected.until('suspect');
-    suspected.pass(150);
+    suspected.pass(100);
     suspected.nowMs += 2_000;
     suspected.input({ kind: 'own-stall', atMs: monoMs(suspected.nowMs), durationMs: 2_000 });
     suspected.input({ kind: 'tick', atMs: monoMs(suspected.nowMs + 60), probeable: true });

@@ -123,7 +123,7 @@ describe('liveness workers', () => {
     ]);
   };
 
-  it('hears an agent at once, loses it about 0.8 s after it falls silent, and takes it back', async () => {
+  it('hears an agent at once, loses it about half a second after it falls silent, and takes it back', async () => {
     const { child, port } = await startAgent();
     watch(port);
     expect(await until('ready')).toBeLessThan(1_000);
@@ -138,7 +138,8 @@ describe('liveness workers', () => {
     }
     process.stdout.write(`silence → down: ${detectionsMs.join(', ')} ms\n`);
     for (const ms of detectionsMs) {
-      expect(ms).toBeGreaterThan(500);
+      // Less the heartbeat interval, as the last one may have come just before the silence.
+      expect(ms).toBeGreaterThan(defaultLivenessSettings.suspectAfterMs - defaultLivenessSettings.heartbeatIntervalMs);
       expect(ms).toBeLessThan(1_500);
     }
     expect(seen.filter((state) => state === 'unreachable')).toEqual([]);

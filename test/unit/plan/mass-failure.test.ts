@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { massFailureHoldMs, massFailureWindowMs } from '../../../controller/plan/judge-nodes.ts';
+import { defaultBrake } from '../../../controller/plan/judge-nodes.ts';
 import { plan } from '../../../controller/plan/plan.ts';
 import type { NodeLiveness } from '../../../proto/domain/node.ts';
 import { aNode, aPlanInput, aService, aSnapshot, aStack, aStatus, aTask, startMs } from '../../builders/domain.ts';
@@ -29,13 +29,13 @@ describe('the brake', () => {
   it('more than half, lost together, are held and it is said; then they are given up', () => {
     const held = lost(200, [100, undefined]);
     expect(held.changes).toEqual([]);
-    expect(held.wakeAtMs).toBe(startMs + 100 + massFailureHoldMs);
+    expect(held.wakeAtMs).toBe(startMs + 100 + defaultBrake.holdMs);
     expect(held.problems?.[0]).toMatchObject({ where: 'nodes n1, n2' });
-    expect(lost(100 + massFailureHoldMs, [100, undefined]).changes).not.toEqual([]);
+    expect(lost(100 + defaultBrake.holdMs, [100, undefined]).changes).not.toEqual([]);
   });
 
   it('those lost one after the other are not', () => {
-    const apart = massFailureWindowMs + 1;
+    const apart = defaultBrake.windowMs + 1;
     expect(lost(apart, [apart, undefined]).changes).not.toEqual([]);
   });
 
