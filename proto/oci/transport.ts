@@ -1,8 +1,10 @@
 /** HTTP to registries: which scheme, which redirects, which time limits. Knows nothing of what is asked. */
-import { Agent, request } from 'undici';
+import { Agent, ProxyAgent, request } from 'undici';
 import type { Dispatcher } from 'undici';
 import { FrotaError } from '../base/errors.ts';
 import type { InsecureRegistries } from './insecure-registries.ts';
+import { proxiesOf } from './proxies.ts';
+import type { Environment, ProxyFor } from './proxies.ts';
 import { connectTimeoutMs, headersTimeoutMs, stalledBodyMs, transportFailure } from './transport-failure.ts';
 
 export type Scheme = 'https' | 'http';
@@ -27,16 +29,22 @@ const maxDrainedBytes = 64 * 1024;
 /** Docker Hub's registry has another name than its images. */
 const dockerHub = { registry: 'docker.io', host: 'registry-1.docker.io' } as const;
 
+const limits = { headersTimeout: headersTimeoutMs, bodyTimeout: stalledBodyMs };
+
 export class Transport {
   private readonly insecure: InsecureRegistries;
   private readonly trusting: Agent;
   private readonly verifying: Agent;
+  private readonly proxyFor: ProxyFor;
+  /** By proxy, and whether certificates behind it are verified. */
+  private readonly proxied = new Map<string, ProxyAgent>();
   /** Of insecure registries: what they answered to. */
   private readonly schemes = new Map<string, Scheme>();
 
-  constructor(insecure: InsecureRegistries) {
+  /** Proxies are the environment's, see `proxiesOf`. */
+  constructor(insecure: InsecureRegistries, environment: Environment = process.env) {
     this.insecure = insecure;
-    const limits = { headersTimeout: headersTimeoutMs, bodyTimeout: stalledBodyMs };
+    this.proxyFor = proxiesOf(environment);
     this.verifying = new Agent({ ...limits, connect: { timeout: connectTimeoutMs } });
     this.trusting = new Agent({ ...limits, connect: { timeout: connectTimeoutMs, rejectUnauthorized: false } });
   }
@@ -69,7 +77,7 @@ export class Transport {
     let headers = options.headers;
     for (let hops = 0; ; hops += 1) {
       this.checkScheme(current);
-      const dispatcher = this.insecure.has(current.host) ? this.trusting : this.verifying;
+      const dispatcher = this.dispatcherFor(current);
       const {
         statusCode,
         headers: answered,
@@ -93,7 +101,25 @@ export class Transport {
   }
 
   async close(): Promise<void> {
-    await Promise.all([this.verifying.destroy(), this.trusting.destroy()]);
+    const all = [this.verifying, this.trusting, ...this.proxied.values()];
+    await Promise.all(all.map((each) => each.destroy()));
+  }
+
+  private dispatcherFor(url: URL): Dispatcher {
+    const trusts = this.insecure.has(url.host);
+    const proxy = this.proxyFor(url);
+    if (proxy === undefined) return trusts ? this.trusting : this.verifying;
+    const key = `${proxy.href} ${String(trusts)}`;
+    const known = this.proxied.get(key);
+    if (known !== undefined) return known;
+    const made = new ProxyAgent({
+      ...limits,
+      uri: proxy.href,
+      proxyTls: { timeout: connectTimeoutMs },
+      requestTls: { timeout: connectTimeoutMs, rejectUnauthorized: !trusts },
+    });
+    this.proxied.set(key, made);
+    return made;
   }
 
   private async askEitherWay(rest: string, options: HttpRequest): Promise<HttpResponse & { scheme: Scheme }> {
