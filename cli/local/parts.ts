@@ -71,7 +71,7 @@ function controllerPart(place: Place, record: ClusterRecord, env: NodeJS.Process
     id: controllerId,
     launch: {
       argv,
-      env: baseEnvironment(env),
+      env: { ...baseEnvironment(env), ...noProxyFor(record, env) },
       namespace: namespaceOf(place, controllerId),
       cgroup: groupOf(place, controllerId),
       pidFile: pidFileOf(place, controllerId),
@@ -90,7 +90,7 @@ function agentPart(place: Place, record: ClusterRecord, id: string, env: NodeJS.
     id,
     launch: {
       argv,
-      env: { ...baseEnvironment(env), ...tokenEnvironment(place, id) },
+      env: { ...baseEnvironment(env), ...noProxyFor(record, env), ...tokenEnvironment(place, id) },
       namespace: namespaceOf(place, id),
       cgroup: `${groupOf(place, id)}/agent`,
       pidFile: pidFileOf(place, id),
@@ -107,6 +107,11 @@ function tokenEnvironment(place: Place, id: string): NodeJS.ProcessEnv {
     return {};
   }
 }
+
+/** The cluster's own registry is asked through no proxy: its addresses are of this machine alone. */
+const noProxyFor = ({ subnet }: ClusterRecord, env: NodeJS.ProcessEnv): NodeJS.ProcessEnv => ({
+  NO_PROXY: [env['NO_PROXY'], subnet].filter((each) => each !== undefined && each !== '').join(','),
+});
 
 /** The same for whoever calls `up`: where programs and folders are, and nothing else of a person's shell. */
 export function baseEnvironment(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
