@@ -119,8 +119,8 @@ describe('the program', () => {
       'error: /dev/zero is too large: a Compose file has at most 512 KiB\n',
     ]);
     const stopped = await frota(['apply', '-f', '-', '-n', 'piped'], (child) => {
-      // Once it reads there is nothing to see from outside; it has started well before this.
-      setTimeout(() => child.kill('SIGINT'), 500);
+      // More than lies in a pipe unread: once all of it is gone, the program reads.
+      child.stdin?.write(`#${' '.repeat(400 * 1024)}`, () => child.kill('SIGINT'));
     });
     expect(stopped.status).toBe(130);
   });
