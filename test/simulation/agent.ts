@@ -34,6 +34,8 @@ export interface AgentParts {
   readonly open: (life: Life, signal: AbortSignal) => DispatchStream;
   /** The agent's thread for heartbeats knows its controller from now on. */
   readonly welcomed: (life: Life, intervalMs: number) => void;
+  /** It follows a controller of an older epoch than it has seen: a bug. */
+  readonly followsStale: (what: string) => void;
   readonly newId: () => string;
   /** Absent: in this run nobody probes his peers. */
   readonly peers: Pick<PeersParts, 'peers' | 'probe'> | undefined;
@@ -292,6 +294,9 @@ class RunningAgent {
       onWelcome: (welcome) => {
         const { epoch } = welcome;
         this.#epochs = { told: epoch, largest: Math.max(epoch, this.#epochs.largest) };
+        const { largest } = this.#epochs;
+        if (this.#life.alive && epoch < largest)
+          this.#parts.followsStale(`epoch ${String(epoch)}, and has seen ${String(largest)}`);
         if (this.#life.alive) welcomed(this.#life, welcome.heartbeatIntervalMs);
         this.#onWelcome();
         return Promise.resolve();

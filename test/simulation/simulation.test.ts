@@ -11,7 +11,7 @@ import { Tally } from './tally.ts';
 const root = join(import.meta.dirname, '../..');
 const bugs = join(root, 'test/simulation/planted');
 /** Always the same, so that a change which breaks them is known at once; the fresh ones look further each time. */
-const fixedSeeds = [1, 2, 3, 5, 7, 8, 38, 59];
+const fixedSeeds = [1, 2, 3, 5, 7, 38];
 const freshSeeds = 2;
 const runTimeoutMs = 300_000;
 const traceLines = 80;

@@ -297,6 +297,10 @@ export class World {
           }
         : undefined,
       newId: () => `own${String((this.#ids += 1)).padStart(9, '0')}`,
+      followsStale: (what) => {
+        const why = 'a controller that was replaced may want what its successor has decided against';
+        this.fail({ name: 'stale-epoch-is-refused', why }, `${machine.name} follows a controller of ${what}`);
+      },
       crashed: (error) => {
         const stack = error instanceof Error ? error.stack : '';
         const why = 'an agent goes on whatever happens: it is the only one who can stop what runs on its node';
