@@ -3,8 +3,10 @@ import { hostname } from 'node:os';
 import { isIP } from 'node:net';
 import { parseOptionDurationMs } from '../proto/base/durations.ts';
 import { Command, InvalidArgumentError, Option } from 'commander';
+import { imageFlags } from './image-options.ts';
+import type { ImageOptions } from './image-options.ts';
 
-export interface AgentOptions {
+export interface AgentOptions extends ImageOptions {
   /** `host:port` of the controller's join port; needed only until the node has joined. */
   readonly join?: string;
   readonly token?: string;
@@ -59,7 +61,7 @@ const runtime = (text: string): string => {
 const collect = (value: string, before: readonly string[]): readonly string[] => [...before, value];
 
 export function agentCommand(version: string, act: (options: AgentOptions) => Promise<void>): Command {
-  return new Command('frota agent')
+  const command = new Command('frota agent')
     .description('Runs this machine as a node: pulls images and runs the containers that the controller assigns.')
     .version(version)
     .option('--join <address>', 'join port of the controller, host:port; needed once')
@@ -103,4 +105,6 @@ Examples:
   frota agent                                             run again: this node has joined before`,
     )
     .action((given: AgentOptions) => act(given));
+  for (const flag of imageFlags()) command.addOption(flag);
+  return command;
 }

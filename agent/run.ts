@@ -15,6 +15,7 @@ import { NodeTasks } from './execute/node-tasks.ts';
 import { detectCgroupLayout } from './host/cgroups.ts';
 import { Launcher } from './host/launcher.ts';
 import { requirePrograms, startProgramsThrough } from './host/programs.ts';
+import { imageLimits } from './image-options.ts';
 import { createImages } from './images/create-images.ts';
 import { ImagesAhead } from './images/images-ahead.ts';
 import { createCredentialProvider } from './images/registry-credentials.ts';
@@ -234,7 +235,7 @@ async function openHost({ options, address, logger }: LinkParts, self: NodeSelf,
   // The cluster's, and what this node knows besides.
   const insecureRegistries = [...new Set([...self.insecureRegistries, ...options.insecureRegistry])];
   const [images, runtime, network] = await Promise.all([
-    createImages({ dataDir: options.data, logger, insecureRegistries, credentials }),
+    createImages({ dataDir: options.data, logger, insecureRegistries, credentials, limits: imageLimits(options) }),
     createOciRuntime({
       dataDir: options.data,
       runDir: options.run,

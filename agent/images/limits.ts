@@ -8,6 +8,9 @@ export interface ImageLimits extends LayerLimits {
   readonly maxConfigBytes: number;
   /** What no image may take of the disk. */
   readonly keepFreeBytes: number;
+  /** Layers, over all images. */
+  readonly parallelDownloads: number;
+  readonly parallelUnpacks: number;
 }
 
 const mebibyte = 1024 ** 2;
@@ -25,9 +28,8 @@ export const defaultImageLimits: ImageLimits = {
   maxConfigBytes: 8 * mebibyte,
   // Running containers write to the same disk, and so does the agent: journal, records, logs.
   keepFreeBytes: 64 * mebibyte,
+  // Docker's default: more connections to one registry bring little, and slow each other.
+  parallelDownloads: 3,
+  // Each keeps about two cores busy (decompression, two hashes, tar).
+  parallelUnpacks: 2,
 };
-
-/** Docker's default: more connections to one registry bring little, and slow each other. */
-export const maxParallelDownloads = 3;
-/** Each keeps about two cores busy (decompression, two hashes, tar). */
-export const maxParallelUnpacks = 2;

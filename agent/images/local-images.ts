@@ -19,7 +19,6 @@ import type { PinnedReference } from './image-source.ts';
 import type { Image, Images, PullProgress } from './images.ts';
 import { LayerPuller } from './layer-pull.ts';
 import type { LayerProgress } from './layer-pull.ts';
-import { maxParallelDownloads, maxParallelUnpacks } from './limits.ts';
 import type { ImageLimits } from './limits.ts';
 import { JointWork } from './joint-work.ts';
 import { chainIds } from './snapshot-store.ts';
@@ -49,8 +48,8 @@ export class LocalImages implements Images {
     this.parts = parts;
     this.layers = new LayerPuller({
       ...parts,
-      downloads: pLimit(maxParallelDownloads),
-      unpacks: pLimit(maxParallelUnpacks),
+      downloads: pLimit(parts.unpack.limits.parallelDownloads),
+      unpacks: pLimit(parts.unpack.limits.parallelUnpacks),
     });
   }
 
