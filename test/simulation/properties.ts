@@ -3,6 +3,7 @@ import { isEnded, slotName, taskState, taskStateRank } from '../../proto/domain/
 import type { ServiceSpec } from '../../proto/domain/service.ts';
 import type { Task, TaskState } from '../../proto/domain/task.ts';
 import type { Snapshot } from '../../controller/plan/snapshot.ts';
+import { replacedByItsNode } from '../../controller/dispatch/local-attempts.ts';
 import { parseKey } from '../../controller/store/keys.ts';
 import type { Commit } from './simulated-store.ts';
 
@@ -114,6 +115,8 @@ export const placedWithinCapacity: Property<Commit> = {
       let memoryBytes = 0;
       for (const { value: other } of commit.after.tasks.values()) {
         if (other.nodeId !== task.nodeId || isEnded(stateIn(commit.after, other))) continue;
+        // It has ended: its node, which is about to tell of that, has another in its place.
+        if (other.desiredReason === replacedByItsNode) continue;
         cpuMillis += other.template.reservations.cpuMillis;
         memoryBytes += other.template.reservations.memoryBytes;
       }
