@@ -47,6 +47,8 @@ import type { Journal } from './state/journal.ts';
 const renewalCheckMs = 10 * 60 * 1000;
 /** A rule or route that somebody took away is put back within this time. */
 const repairIntervalMs = 30_000;
+/** A node that is lost leaves each of the others a task or two; each spare network is a namespace and a veth pair. */
+const spareLinks = 2;
 /** As a controller makes them: unique among all tasks of the cluster. */
 const newTaskId = customAlphabet('0123456789abcdefghijklmnopqrstuvwxyz', 12);
 /** Everything an agent calls, asked for at the start, so that all that is missing is told at once. */
@@ -248,6 +250,7 @@ async function openHost({ options, address, logger }: LinkParts, self: NodeSelf,
       nodeSubnet: self.subnet,
       stateDir: join(options.data, 'network'),
       namePrefix: namePrefix(options.cgroupParent),
+      spareLinks,
       logger,
     }),
   ]);

@@ -1,7 +1,10 @@
 /** Adapter: places of containers in the network, made and unmade in the kernel behind durable leases. */
+import { randomBytes } from 'node:crypto';
 import { readdir, statfs, writeFile } from 'node:fs/promises';
+import { performance } from 'node:perf_hooks';
 import { FrotaError, describeError } from '../../proto/base/errors.ts';
 import type { Logger } from '../../proto/base/log.ts';
+import { pause } from '../../proto/base/pause.ts';
 import { run } from '../host/programs.ts';
 import { addressOfVeth, vethName } from './addresses.ts';
 import {
@@ -22,12 +25,19 @@ const deviceSettings = '/proc/sys/net/ipv4/conf';
 /** `NSFS_MAGIC` of linux/magic.h: a name in /run/netns that is no mount is left of an unfinished `ip netns add`. */
 const nsfsMagic = 0x6e736673;
 
+/** How often it is looked whether spare ones are missing: one small map, no call of the kernel. */
+const spareCheckMs = 500;
+/** Spare ones are made when nothing has begun or ended for this long: who starts needs the processors more. */
+const quietMs = 1_000;
+
 export interface ContainerLinksOptions {
   readonly leases: Leases;
   readonly namePrefix: string;
   /** MTU of the overlay, read at each attach. */
   readonly mtu: () => number;
   readonly logger: Logger;
+  /** So many are made ahead of need by `keepSpares`. */
+  readonly spares: number;
 }
 
 export class ContainerLinks {
@@ -35,13 +45,18 @@ export class ContainerLinks {
   readonly #stem: string;
   readonly #mtu: () => number;
   readonly #logger: Logger;
+  readonly #spares: number;
   readonly #locks = new TaskLocks();
+  /** When a task's place was last asked for or given up, and what spare ones were made for. */
+  #busyAtMs = performance.now();
+  #spareMtu: number | undefined;
 
   constructor(options: ContainerLinksOptions) {
     this.#leases = options.leases;
     this.#stem = namespaceStem(options.namePrefix);
     this.#mtu = options.mtu;
     this.#logger = options.logger;
+    this.#spares = options.spares;
   }
 
   list(): readonly Attachment[] {
@@ -56,46 +71,91 @@ export class ContainerLinks {
   }
 
   attach(taskId: string, place: TaskPlace): Promise<Attachment> {
-    const namespace = namespaceName(this.#stem, taskId);
+    this.#busyAtMs = performance.now();
     return this.#locks.run(taskId, async () => {
-      const lease = await this.#leases.reserve(taskId, place);
-      const link: ContainerLink = { namespace, address: lease.address, mtu: this.#mtu() };
+      const spare = this.#mtu() === this.#spareMtu ? await this.#leases.take(taskId, place) : undefined;
+      const lease = spare ?? (await this.#leases.reserve(taskId, place));
+      const link = this.#linkOf(taskId, lease);
       const existing = await partsOf(link);
       if (lease.state === 'made') {
         // A container may run in there: what is missing is added, nothing is taken away.
         if (!existing.namespace || !existing.veth) await this.#make(taskId, link, existing);
         return this.#attachment(taskId, lease);
       }
-      try {
-        await removeParts(link, existing);
-        await this.#make(taskId, link, { namespace: false, veth: false }, true);
-        await this.#leases.confirm(taskId);
-      } catch (error) {
-        await this.#giveUp(taskId, link);
-        throw error;
-      }
+      await this.#makeWhole(taskId, link, existing, 'made');
       return this.#attachment(taskId, lease);
     });
   }
 
+  /** Until `signal` aborts: makes spare ones, so that a task's start need not wait for the kernel to make its network. */
+  async keepSpares(signal: AbortSignal): Promise<void> {
+    if (this.#spares === 0) return;
+    for (;;) {
+      await pause(spareCheckMs, signal);
+      if (signal.aborted) return;
+      if (performance.now() - this.#busyAtMs < quietMs) continue;
+      await this.#nextSpare().catch((error: unknown) => {
+        // Tasks are attached without one.
+        this.#busyAtMs = performance.now();
+        this.#logger.debug({ error: describeError(error) }, 'no network could be made ahead of need');
+      });
+    }
+  }
+
+  /** One more, if one is missing. Those for another MTU than the present one go first. */
+  async #nextSpare(): Promise<void> {
+    const mtu = this.#mtu();
+    if (mtu !== this.#spareMtu) await this.#removeSpares();
+    this.#spareMtu = mtu;
+    if (this.#spareNames().length >= this.#spares) return;
+    const name = `spare-${randomBytes(6).toString('hex')}`;
+    await this.#locks.run(name, async () => {
+      const link = this.#linkOf(name, await this.#leases.reserve(name));
+      await this.#makeWhole(name, link, await partsOf(link), 'spare');
+    });
+  }
+
+  #spareNames(): readonly string[] {
+    return [...this.#leases.all()].flatMap(([name, { state }]) => (state === 'spare' ? [name] : []));
+  }
+
+  async #removeSpares(): Promise<void> {
+    for (const name of this.#spareNames()) await this.detach(name);
+  }
+
+  #linkOf(taskId: string, { address, madeAs }: Lease): ContainerLink {
+    return { namespace: namespaceName(this.#stem, madeAs ?? taskId), address, mtu: this.#mtu() };
+  }
+
+  async #makeWhole(name: string, link: ContainerLink, existing: LinkParts, state: 'spare' | 'made'): Promise<void> {
+    try {
+      await removeParts(link, existing);
+      await this.#make(name, link, { namespace: false, veth: false }, true);
+      await this.#leases.confirm(name, state);
+    } catch (error) {
+      await this.#giveUp(name, link);
+      throw error;
+    }
+  }
+
   detach(taskId: string): Promise<void> {
-    const namespace = namespaceName(this.#stem, taskId);
+    this.#busyAtMs = performance.now();
     return this.#locks.run(taskId, async () => {
       const lease = this.#leases.get(taskId);
       if (lease === undefined) return;
-      const link = { namespace, address: lease.address };
+      const link = this.#linkOf(taskId, lease);
       await removeParts(link, await partsOf(link));
       await this.#leases.free(taskId);
     });
   }
 
-  /** Removes what an agent that was killed left half made, and what no lease explains. Before the first attach. */
+  /** Removes what an agent that was killed left half made or spare, and what no lease explains. Before the first attach. */
   async sweep(): Promise<void> {
     for (const [taskId, lease] of this.#leases.all()) {
-      if (lease.state === 'making') await this.detach(taskId);
+      if (lease.state !== 'made') await this.detach(taskId);
     }
     const leases = this.#leases.all();
-    const namespaces = new Set([...leases.keys()].map((taskId) => namespaceName(this.#stem, taskId)));
+    const namespaces = new Set([...leases].map(([id, { madeAs }]) => namespaceName(this.#stem, madeAs ?? id)));
     const addresses = new Set([...leases.values()].map((lease) => lease.address));
     const strayVeths = (await readdir(deviceSettings)).filter((device) => {
       const address = addressOfVeth(device);
@@ -144,8 +204,9 @@ export class ContainerLinks {
     }
   }
 
-  #attachment(taskId: string, { address, place }: Lease): Attachment {
-    const namespace = namespacePath(namespaceName(this.#stem, taskId));
+  #attachment(taskId: string, lease: Lease): Attachment {
+    const { address, place } = lease;
+    const namespace = namespacePath(this.#linkOf(taskId, lease).namespace);
     return { taskId, address, namespace, ...(place === undefined ? {} : { place }) };
   }
 }

@@ -8,8 +8,13 @@ import { readJson, writeJsonDurably } from './durable-json.ts';
 
 export interface Lease {
   readonly address: string;
-  /** `making`: the kernel may have any part of it, no container was ever started in it. `made`: `attach` has returned. */
-  readonly state: 'making' | 'made';
+  /**
+   * `making`: the kernel may have any part of it, no container was ever started in it. `spare`: it is all there, under a name of its
+   * own, for the next task that comes. `made`: a task's.
+   */
+  readonly state: 'making' | 'spare' | 'made';
+  /** It was a spare one under this name, as its namespace still is. Absent: made for its task. */
+  readonly madeAs?: string;
   /** Absent in records of agents that did not know networks apart. */
   readonly place?: TaskPlace;
 }
@@ -61,29 +66,42 @@ export class Leases {
     return this.#holders.get(address);
   }
 
-  /** The task's lease, or a new one in state `making`. @throws FrotaError `exhausted`. */
-  reserve(taskId: string, place: TaskPlace): Promise<Lease> {
+  /** A spare one becomes the task's, in one write. Undefined: there is none, or the task has a lease. */
+  take(taskId: string, place: TaskPlace): Promise<Lease | undefined> {
+    return this.#serial(async () => {
+      const spare = Object.entries(this.#record.tasks).find(([, { state }]) => state === 'spare');
+      if (spare === undefined || this.get(taskId) !== undefined) return undefined;
+      const [madeAs, { address }] = spare;
+      const lease: Lease = { address, state: 'made', place, madeAs };
+      const others = Object.entries(this.#record.tasks).filter(([id]) => id !== madeAs);
+      await this.#write({ ...this.#record, tasks: { ...Object.fromEntries(others), [taskId]: lease } });
+      return lease;
+    });
+  }
+
+  /** The task's lease, or a new one in state `making`; a spare one has no place. @throws FrotaError `exhausted`. */
+  reserve(taskId: string, place?: TaskPlace): Promise<Lease> {
     return this.#serial(async () => {
       const known = this.get(taskId);
-      if (known?.place !== undefined) return known;
-      if (known !== undefined) {
+      if (known !== undefined && (known.place !== undefined || place === undefined)) return known;
+      if (known !== undefined && place !== undefined) {
         const placed: Lease = { ...known, place };
         await this.#write({ ...this.#record, tasks: { ...this.#record.tasks, [taskId]: placed } });
         return placed;
       }
       const taken = new Set(Object.values(this.#record.tasks).map((lease) => lease.address));
       const address = nextAddress(this.#subnet, taken, this.#record.cursor);
-      const lease: Lease = { address, state: 'making', place };
+      const lease: Lease = { address, state: 'making', ...(place === undefined ? {} : { place }) };
       await this.#write({ ...this.#record, cursor: lease.address, tasks: { ...this.#record.tasks, [taskId]: lease } });
       return lease;
     });
   }
 
-  confirm(taskId: string): Promise<void> {
+  confirm(taskId: string, state: 'spare' | 'made'): Promise<void> {
     return this.#serial(async () => {
       const known = this.get(taskId);
-      if (known === undefined || known.state === 'made') return;
-      await this.#write({ ...this.#record, tasks: { ...this.#record.tasks, [taskId]: { ...known, state: 'made' } } });
+      if (known === undefined || known.state === state) return;
+      await this.#write({ ...this.#record, tasks: { ...this.#record.tasks, [taskId]: { ...known, state } } });
     });
   }
 

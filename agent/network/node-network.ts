@@ -39,6 +39,8 @@ export interface NodeNetworkOptions {
   readonly logger: Logger;
   readonly vni?: number;
   readonly vxlanPort?: number;
+  /** Networks of containers that `watch` keeps ready ahead of need; default 0. */
+  readonly spareLinks?: number;
 }
 
 /**
@@ -57,6 +59,7 @@ export async function createNodeNetwork(options: NodeNetworkOptions): Promise<No
     namePrefix: options.namePrefix,
     mtu: () => uplink.mtu - vxlanOverheadBytes,
     logger: options.logger,
+    spares: options.spareLinks ?? 0,
   });
   await uplink.check();
   await links.sweep();
@@ -141,6 +144,10 @@ class LinuxNodeNetwork implements NodeNetwork {
   }
 
   async watch(signal: AbortSignal, onLinkBack?: () => void): Promise<void> {
+    await Promise.all([this.#watchUplink(signal, onLinkBack), this.#links.keepSpares(signal)]);
+  }
+
+  async #watchUplink(signal: AbortSignal, onLinkBack?: () => void): Promise<void> {
     let seen = '';
     let settled = false;
     while (!signal.aborted && !this.#closed) {

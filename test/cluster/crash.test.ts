@@ -117,7 +117,15 @@ async function nothingIsLeft(node: string): Promise<void> {
   const mounts = (await readFile('/proc/self/mounts', 'utf8')).split('\n');
   expect(mounts.filter((line) => line.includes(`${dataFolder}/containers/`))).toEqual([]);
   const namespaces = (await must('ip', ['netns', 'list'])).split('\n');
-  expect(namespaces.filter((line) => line.startsWith(`frota-${cluster.name}-${node}.`))).toEqual([]);
+  const stem = `frota-${cluster.name}-${node}.`;
+  const own = namespaces.flatMap((line) => (line.startsWith(stem) ? [line.split(' ')[0]?.slice(stem.length)] : []));
+  // What is made ahead of need is in the node's book, and nothing else is.
+  const book = JSON.parse(await readFile(join(dataFolder, 'network/leases.json'), 'utf8')) as {
+    tasks: Record<string, { state: string }>;
+  };
+  expect(Object.values(book.tasks).filter(({ state }) => state !== 'spare')).toEqual([]);
+  const spares = Object.keys(book.tasks).sort();
+  expect(own.sort()).toEqual(spares);
   expect(await pidsInCgroup(`/frota/${cluster.name}/${node}/containers`)).toEqual([]);
   for (const folder of ['containers', 'files']) {
     expect(await readdir(join(dataFolder, folder)).catch(() => []), folder).toEqual([]);
@@ -126,8 +134,9 @@ async function nothingIsLeft(node: string): Promise<void> {
   const partial = await command('find', [dataFolder, '-path', '*tmp*', '-type', 'f']);
   expect(partial.stdout).toBe('');
   const links = await must('ip', ['-n', `frota-${cluster.name}-${node}`, '-o', 'link', 'show', 'type', 'veth']);
-  // Its own uplink is the only pair that is left.
-  expect(links.split('\n').filter((line) => line !== '' && !line.includes('eth0'))).toEqual([]);
+  // Its own uplink and the spare ones are the only pairs that are left.
+  expect(links.split('\n').filter((line) => / frv[0-9a-f]{8}[@:]/.test(line))).toHaveLength(spares.length);
+  expect(links.split('\n').filter((line) => line !== '' && !/eth0| frv/.test(line))).toEqual([]);
   const table = await must('ip', ['netns', 'exec', `frota-${cluster.name}-${node}`, 'nft', 'list', 'ruleset']);
   expect(table).not.toContain('dport 8080');
   expect(table).not.toContain('crash/web');

@@ -15,6 +15,7 @@ export interface DriverOptions {
   readonly nodeSubnet: string;
   readonly stateDir: string;
   readonly namePrefix: string;
+  readonly spareLinks?: number;
   /** Whom the name server asks about names of the world. */
   readonly resolvers: readonly string[];
 }

@@ -2,7 +2,8 @@ import { spawn } from 'node:child_process';
 import type { ChildProcessWithoutNullStreams } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
-import { writeFile } from 'node:fs/promises';
+import { readdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import type { Attachment } from '../../../agent/network/network.ts';
@@ -395,6 +396,36 @@ describe('a restarted agent', () => {
     expect((await a.attach('next')).address).not.toBe(half.at.address);
     await a.call('detach', 'next');
     containers.delete('half');
+    await net.applyAll(services(all));
+  });
+
+  it('has a place ready before a task comes, gives it away whole, and makes anew what no task took', async () => {
+    const spares = async (): Promise<readonly string[]> =>
+      (await readdir('/run/netns')).filter((name) => name.startsWith('frota-ft-net-a.spare-'));
+    await a.kill();
+    await a.start({ spareLinks: 1 });
+    await a.call('apply', { network: net.unit(), services: services(all) });
+    await a.call('watch');
+    const book = join(a.options.stateDir, 'leases.json');
+    const inBook = async (): Promise<unknown> => expect(await readFile(book, 'utf8')).toContain('"state":"spare"');
+    await vi.waitFor(inBook, { timeout: 8000, interval: 100 });
+    expect((await a.list()).map((each) => each.taskId).sort()).toEqual(['a1', 'a2']);
+    const taken = await spares();
+    const quick = await run(a, 'quick');
+    expect(quick.at.namespace).toBe(`/run/netns/${taken[0]!}`);
+    await net.applyAll(services(all));
+    expect(await get(one('b1').at.namespace, quick.at.address)).toBe(`quick ${one('b1').at.address}`);
+    await vi.waitFor(async () => expect(await spares()).toHaveLength(2), { timeout: 8000, interval: 100 });
+    await a.kill();
+    await a.start();
+    expect(await spares()).toEqual(taken);
+    expect(await a.attach('quick')).toEqual(quick.at);
+    await a.call('apply', { network: net.unit(), services: services(all) });
+    await stops.get('quick')!();
+    await a.call('detach', 'quick');
+    expect(await spares()).toEqual([]);
+    expect((await inside(a.namespace, 'ip', 'link', 'show')).stdout.match(/ frv[0-9a-f]{8}@/g)).toHaveLength(2);
+    containers.delete('quick');
     await net.applyAll(services(all));
   });
 });

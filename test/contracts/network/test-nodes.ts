@@ -89,8 +89,9 @@ export class TestNode {
     };
   }
 
-  async start(): Promise<void> {
-    const args = [`--net=/run/netns/${this.namespace}`, process.execPath, this.#program, JSON.stringify(this.options)];
+  async start(more: Partial<DriverOptions> = {}): Promise<void> {
+    const options = JSON.stringify({ ...this.options, ...more });
+    const args = [`--net=/run/netns/${this.namespace}`, process.execPath, this.#program, options];
     const child = spawn('nsenter', args);
     this.#child = child;
     child.stderr.on('data', (chunk: Buffer) => (this.log += chunk.toString()));
