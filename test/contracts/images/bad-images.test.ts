@@ -148,6 +148,21 @@ const hostile: readonly [string, () => Promise<ImageSource>, ErrorCode, RegExp][
     /tar refused/,
   ],
   [
+    'write through a chain of links',
+    () =>
+      source({
+        entries: [
+          { type: 'symlink', path: 'a', target: '..' },
+          { type: 'symlink', path: 'b', target: 'a/..' },
+          { type: 'symlink', path: 'c', target: 'b/../tmp' },
+          file('c/ft-escaped'),
+        ],
+      }),
+    'corrupt',
+    /tar refused/,
+  ],
+  ['whiteout outside', () => source({ entries: [file('../.wh.escaped')] }), 'corrupt', /leads out/],
+  [
     'hard link out',
     () => source({ entries: [{ type: 'hardlink', path: 'l', target: '../../../../etc/hostname' }] }),
     'corrupt',
@@ -195,6 +210,24 @@ test('a layer that grows beyond the limits', async () => {
   images = await createImages({ dataDir, logger: silentLogger, limits: { maxEntries: 1 } });
   const two = await pushed('two:1', { layers: [{ entries: [file('a'), file('b')] }] });
   expect(await refusal(two)).toMatchObject({ code: 'exhausted' });
+});
+
+test('a hard link into a lower layer', async () => {
+  const above: LayerEntry = { type: 'hardlink', path: 'above', target: 'below' };
+  const image = await pushed('hard-below:1', { layers: [{ entries: [file('below')] }, { entries: [above] }] });
+  await expect(images.ensure(image, { signal: never })).rejects.toMatchObject({ code: 'corrupt' });
+  // The lower layer may have been complete by then: it stays, as other images may have it in common.
+  expect((await leftovers()).filter((name) => name !== 'below')).toEqual([]);
+});
+
+test.each(['gzip', 'zstd'] as const)('a bomb of zeros, %s', async (compression) => {
+  const zeros = { entries: [file('zeros', Buffer.alloc(40_000_000))], compression };
+  const image = await pushed(`zeros-${compression}:1`, { layers: [zeros] });
+  await images.close();
+  images = await createImages({ dataDir, logger: silentLogger, limits: { maxUnpackedBytes: 1_000_000 } });
+  const error = await refusal(image);
+  expect(error).toMatchObject({ code: 'exhausted' });
+  expect(error.message).toContain('larger than 1000000 bytes when unpacked');
 });
 
 test('attributes that would steer overlayfs are not taken over', async () => {
