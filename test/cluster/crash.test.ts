@@ -23,7 +23,7 @@ import type { TestCluster } from './cluster.ts';
 import { serveCommand } from './images.ts';
 
 /** Enough for a CI run; `ROUNDS=20` and more by hand (nine seconds each). */
-const rounds = Number(process.env['ROUNDS'] ?? '12');
+const rounds = Number(process.env['ROUNDS'] ?? '8');
 const seed = Number(process.env['SEED'] ?? String(Date.now() % 1_000_000));
 const nodes = ['n1', 'n2'];
 /** A cold start takes about this long here, so that kills fall into every part of it. */
