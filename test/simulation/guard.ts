@@ -5,7 +5,6 @@
 import type { LeaseGuard, LeaseStore } from '../../agent/fencing/task-leases.ts';
 import { bootClockStepMs } from '../../agent/fencing/boot-clock.ts';
 import type { Life } from './life.ts';
-import type { Machine } from './machine.ts';
 import type { Random } from './random.ts';
 import type { Tally } from './tally.ts';
 import type { VirtualTime } from './virtual-time.ts';
@@ -22,8 +21,17 @@ const staleMs = 700;
 const confirmWithinMs = 3_000;
 const pollMs = 20;
 
+/** What it sees of its machine and does to it. */
+export interface GuardedMachine {
+  /** When the lease of each fenced task ends, on the boot clock, ms. */
+  readonly leaseFiles: Map<string, number>;
+  bootMs(): number;
+  /** @returns whether there was something to kill. */
+  killByGuard(taskId: string): boolean;
+}
+
 export class Guard {
-  readonly #machine: Machine;
+  readonly #machine: GuardedMachine;
   readonly #time: VirtualTime;
   readonly #random: Random;
   /** Raised with each start and end: looks of an earlier one do not happen. */
@@ -31,7 +39,7 @@ export class Guard {
   #lastLookMs = -Infinity;
   #runs = false;
 
-  constructor(machine: Machine, time: VirtualTime, random: Random) {
+  constructor(machine: GuardedMachine, time: VirtualTime, random: Random) {
     this.#machine = machine;
     this.#time = time;
     this.#random = random;
@@ -92,7 +100,7 @@ export class Guard {
 }
 
 /** The lease files as one run of the agent has them: in memory, for the life of this boot. */
-export const leaseFilesOf = (machine: Machine, life: Life): LeaseStore => ({
+export const leaseFilesOf = (machine: GuardedMachine, life: Life): LeaseStore => ({
   read: () => new Map(machine.leaseFiles),
   write: (taskId, untilMs) => {
     if (life.alive) machine.leaseFiles.set(taskId, Math.floor(untilMs / bootClockStepMs) * bootClockStepMs);
@@ -103,7 +111,7 @@ export const leaseFilesOf = (machine: Machine, life: Life): LeaseStore => ({
 });
 
 /** The guard as one run of the agent reaches it. */
-export function guardOf(machine: Machine, life: Life, tally: Tally): LeaseGuard {
+export function guardOf(machine: GuardedMachine & { readonly guard: Guard }, life: Life, tally: Tally): LeaseGuard {
   const { guard } = machine;
   return {
     get isAwake() {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { anywhere } from '../../../proto/domain/placement.ts';
 import { defaultUpdatePolicy } from '../../../proto/domain/update.ts';
-import { aNode } from '../../builders/domain.ts';
+import { aNode, aTemplate } from '../../builders/domain.ts';
 import { imageOf, Shop, tagOf } from './shop.ts';
 
 /** Six tasks, two a node, on three nodes. */
@@ -29,6 +29,24 @@ describe('a drained node', () => {
     expect(world.rollout).toBeUndefined();
     const moved = world.tasks.filter((task) => task.desired === 'shutdown');
     expect(moved.map((task) => task.desiredReason)).toEqual(['node n1 is drained', 'node n1 is drained']);
+  });
+
+  it.each([
+    [1, 5],
+    [2, 4],
+    [0, 4],
+  ])('is emptied of fenced tasks stop-first, %i at a time: at least %i run', (parallelism, least) => {
+    const update = { ...defaultUpdatePolicy, parallelism };
+    const world = new Shop({ replicas: 6, template: aTemplate({ fenceLeaseMs: 10_000 }), update }).watch();
+    world.conduct = (task, wall) => (wall < task.createdAtMs + 1_000 ? 'starting' : undefined);
+    world.rest(5_000);
+    world.seen.least = 6;
+    world.availability('n1', 'drain').rest(300);
+    const reasons = [...world.pass().reasons.values()].filter((reason) => reason.includes('leaves its node once'));
+    expect(reasons).toHaveLength(parallelism === 1 ? 1 : 0);
+    for (let tenth = 0; tenth < 50; tenth += 1) world.rest(100);
+    expect([wantedOn(world, 'n1'), wantedOn(world, 'n2'), wantedOn(world, 'n3')]).toEqual([0, 3, 3]);
+    expect(world.seen.least).toBe(least);
   });
 
   it('keeps what has nowhere else to go, and says why', () => {
