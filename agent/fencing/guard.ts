@@ -4,7 +4,7 @@
  * until the file is gone. It needs nobody: it starts no program but `sleep`, and reads `/proc/uptime`.
  */
 import { spawn } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { readFileSync, rmSync } from 'node:fs';
 import { setPriority } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -64,6 +64,7 @@ export interface GuardPlace {
 export class Guard {
   readonly #place: GuardPlace;
   #starting: Promise<void> | undefined;
+  #stopping: Promise<void> | undefined;
 
   constructor(place: GuardPlace) {
     this.#place = place;
@@ -76,6 +77,8 @@ export class Guard {
 
   /** True once it has looked at the lease files as they are now; it is started if it does not run. False: it can't be. */
   async confirm(): Promise<boolean> {
+    // One that is about to be killed looks awake, and would be waited for in vain.
+    await this.#stopping;
     const sinceMs = readBootMs();
     if (!this.isAwake) await this.#start();
     while (readBootMs() < sinceMs + confirmWithinMs) {
@@ -87,15 +90,25 @@ export class Guard {
     return false;
   }
 
-  async stop(): Promise<void> {
+  stop(): Promise<void> {
+    this.#stopping ??= this.#end().finally(() => {
+      this.#stopping = undefined;
+    });
+    return this.#stopping;
+  }
+
+  async #end(): Promise<void> {
     await this.#starting;
     const pid = Number(this.#read('pid'));
-    if (!(pid > 0) || !(await readCommandLine(pid)).includes(guardName)) return;
-    try {
-      process.kill(pid, 'SIGKILL');
-    } catch {
-      // It has ended by itself.
+    if (pid > 0 && (await readCommandLine(pid)).includes(guardName)) {
+      try {
+        process.kill(pid, 'SIGKILL');
+      } catch {
+        // It has ended by itself.
+      }
     }
+    // Its last look would pass for one of the next guard's.
+    rmSync(join(this.#place.folder, 'look'), { force: true });
   }
 
   /** One at a time. */

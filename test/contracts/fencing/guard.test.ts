@@ -17,6 +17,8 @@ import {
   moveToCgroup,
   removeCgroup,
 } from '../../../agent/host/cgroups.ts';
+import { Guard } from '../../../agent/fencing/guard.ts';
+import { silentLogger } from '../../../proto/base/log.ts';
 import { leaseSlackMs } from '../../../proto/domain/fencing.ts';
 
 const layout = await detectCgroupLayout();
@@ -155,4 +157,22 @@ it('ends when no task needs it any more', async () => {
   // It looks a few times a second; a busy machine lets it wait.
   await expect.poll(guards, { timeout: 5_000 }).toEqual([]);
   expect(await runs()).toBe(true);
+});
+
+it('is there for a task that comes while it is stopped for want of one', async () => {
+  const cgroup = `${parent}/second`;
+  const guard = new Guard({ folder, cgroup, layout, logger: silentLogger });
+  agent.kill('SIGTERM');
+  await once(agent, 'exit');
+  await expect.poll(guards, { timeout: 5_000 }).toEqual([]);
+  expect(await guard.confirm()).toBe(true);
+  for (let round = 0; round < 5; round += 1) {
+    const stopped = guard.stop();
+    expect(await guard.confirm()).toBe(true);
+    await stopped;
+    expect(guard.isAwake).toBe(true);
+    expect(await cgroupPids(layout, cgroup)).not.toEqual([]);
+  }
+  await guard.stop();
+  await expect.poll(() => cgroupPids(layout, cgroup), { timeout: 5_000 }).toEqual([]);
 });
