@@ -32,6 +32,7 @@ export const serviceKeys: KeyScope = {
     'labels',
     'networks',
     'ports',
+    'pull_policy',
     'restart',
     'secrets',
     'stop_grace_period',
@@ -48,7 +49,7 @@ export const serviceKeys: KeyScope = {
         'device_cgroup_rules devices dns dns_opt dns_search domainname extends external_links extra_hosts gpus ' +
         'group_add hostname init ipc isolation label_file links logging mac_address mem_swappiness ' +
         'memswap_limit models network_mode oom_kill_disable oom_score_adj pid platform post_start pre_start ' +
-        'pre_stop privileged profiles provider pull_policy pull_refresh_after read_only runtime security_opt ' +
+        'pre_stop privileged profiles provider pull_refresh_after read_only runtime security_opt ' +
         'shm_size stdin_open storage_opt sysctls tty ulimits use_api_socket userns_mode uts ' +
         'volumes_from',
     ),

@@ -86,6 +86,7 @@ export function readService(
     update: deploy.update,
     rollback: deploy.rollback,
     dependsOn: readDependsOn(reader, fields.get('depends_on')?.value, joinPath(path, 'depends_on')),
+    pullPolicy: readPullPolicy(reader, fields.get('pull_policy')?.value, joinPath(path, 'pull_policy')),
   };
   return { spec, ports };
 }
@@ -156,6 +157,31 @@ function readImage(
   if (wrong === undefined) return reference;
   reader.problem(image.value, imagePath, wrong);
   return undefined;
+}
+
+const pullPolicyHints = new Map([
+  ['never', 'every image comes from a registry here: push it to one, and write "missing"'],
+  ['build', 'build the image, push it to a registry the nodes reach, and write "always"'],
+  ['daily', 'a tag is asked for at an apply only: write "always", and apply as often as you like'],
+]);
+
+/** A node always pulls by digest, and only what it lacks; the policy says when a tag is asked for anew. */
+function readPullPolicy(reader: ValueReader, node: TreeNode | undefined, path: string): ServiceSpec['pullPolicy'] {
+  const policy = node && reader.string(node, path);
+  if (node === undefined || policy === undefined || policy === 'always') return 'always';
+  if (policy === 'missing' || policy === 'if_not_present') return 'missing';
+  const kind = policy === 'weekly' || /^every_\w+$/u.test(policy) ? 'daily' : policy;
+  const hint = pullPolicyHints.get(kind);
+  const near = nearestWord(policy, ['always', 'missing', 'if_not_present']);
+  const known = near === undefined ? 'write "always" or "missing"' : `did you mean "${near}"?`;
+  reader.problem(
+    node,
+    path,
+    hint === undefined
+      ? `"${shorten(policy)}" is no pull policy; ${known}`
+      : `"${shorten(policy)}" is not supported; ${hint}`,
+  );
+  return 'always';
 }
 
 type ProcessFields = Pick<TaskTemplate, 'command' | 'entrypoint' | 'stopSignal' | 'user' | 'workingDir'>;

@@ -29,7 +29,7 @@ export async function applyStack(
   const filled = fillContents(declared, { sent, current: current?.value.spec, isStored, idOf: ports.contentId });
   refuseProblems(declared.name, [...validateStackSpec(declared), ...filled.problems]);
   refuseConflicts(snapshot, declared);
-  const resolved = await resolveImages(ports, filled.spec, signal);
+  const resolved = await resolveImages(ports, filled.spec, current?.value.spec, signal);
   const spec = withGenerations(resolved, current?.value.spec);
   // Again, for what has become of it: digests have been filled in, and others may have applied meanwhile.
   refuseProblems(declared.name, validateStackSpec(spec));
@@ -64,10 +64,17 @@ export function withGenerations(spec: StackSpec, current: StackSpec | undefined)
 /** Registries are asked for this many tags at a time. */
 const maxConcurrentResolves = 8;
 
-/** Each reference is asked for once; all that fail are told together. */
-async function resolveImages(ports: StackPorts, declared: StackSpec, signal: AbortSignal): Promise<StackSpec> {
+/** Each reference is asked for once, unless what it stood for in `current` is to be kept; all that fail are told together. */
+async function resolveImages(
+  ports: StackPorts,
+  declared: StackSpec,
+  current: StackSpec | undefined,
+  signal: AbortSignal,
+): Promise<StackSpec> {
   const limited = pLimit(maxConcurrentResolves);
-  const references = [...new Set(declared.services.map((service) => service.template.image.reference))];
+  const kept = keptImages(declared, current);
+  const asked = declared.services.filter(({ name }) => !kept.has(name));
+  const references = [...new Set(asked.map((service) => service.template.image.reference))];
   const outcomes = await Promise.allSettled(
     references.map((reference) => limited(() => ports.resolveImage(reference, signal))),
   );
@@ -80,18 +87,31 @@ async function resolveImages(ports: StackPorts, declared: StackSpec, signal: Abo
   });
   const [failure] = failures.values();
   if (failure !== undefined) {
-    const problems = declared.services.flatMap((service) => {
+    const problems = asked.flatMap((service) => {
       const error = failures.get(service.template.image.reference);
       return error === undefined ? [] : [{ where: `services.${service.name}.image`, message: describeError(error) }];
     });
     throw new FrotaError(failure.code, notAccepted(declared.name, problems), { problems });
   }
   const services = declared.services.map((service): ServiceSpec => {
-    const image = resolved.get(service.template.image.reference) ?? service.template.image;
+    const { reference } = service.template.image;
+    const image = kept.get(service.name) ?? resolved.get(reference) ?? service.template.image;
     return { ...service, template: { ...service.template, image } };
   });
   services.sort((a, b) => (a.name < b.name ? -1 : 1));
   return { ...declared, services };
+}
+
+/** By service: what its tag stands for already, where it is not to be asked for anew. */
+function keptImages(declared: StackSpec, current: StackSpec | undefined): ReadonlyMap<string, ResolvedImage> {
+  const known = new Map(current?.services.map(({ name, template }) => [name, template.image]));
+  return new Map(
+    declared.services.flatMap(({ name, pullPolicy, template }) => {
+      const image = known.get(name);
+      const isKept = pullPolicy === 'missing' && image?.reference === template.image.reference;
+      return isKept ? [[name, image] as const] : [];
+    }),
+  );
 }
 
 /** `again`: services whose update has failed, and is tried again. */

@@ -67,6 +67,7 @@ function factsOf(service: ServiceSpec): Facts {
   };
   const { restart, template, placement, labels, dependsOn } = service;
   show('image', template.image.reference, canonicalJson(template.image));
+  if (service.pullPolicy !== 'always') show('pull_policy', service.pullPolicy);
   show('mode', service.mode);
   if (service.mode === 'replicated') show('replicas', service.replicas);
   templateFacts(template, show, hide);

@@ -151,6 +151,7 @@ const serviceSpecToWire = (value: ServiceSpec): Sent<'ServiceSpec'> => ({
   update: updateToWire(value.update),
   rollback: updateToWire(value.rollback),
   dependsOn: value.dependsOn.map(dependencyToWire),
+  keepsImage: value.pullPolicy === 'missing',
 });
 
 const serviceSpecFromWire = (wire: Received<'ServiceSpec'>): ServiceSpec => ({
@@ -165,6 +166,7 @@ const serviceSpecFromWire = (wire: Received<'ServiceSpec'>): ServiceSpec => ({
   update: updateFromWire(w.required(wire.update, 'ServiceSpec.update')),
   rollback: updateFromWire(w.required(wire.rollback, 'ServiceSpec.rollback')),
   dependsOn: wire.dependsOn.map(dependencyFromWire),
+  pullPolicy: wire.keepsImage ? 'missing' : 'always',
 });
 
 export const stackSpecToWire = (value: StackSpec): Sent<'StackSpec'> => ({

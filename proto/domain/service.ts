@@ -90,6 +90,8 @@ export interface ServiceSpec {
   /** Its `failureAction` is `pause` or `continue`. */
   readonly rollback: UpdatePolicy;
   readonly dependsOn: readonly Dependency[];
+  /** What a tag stands for is asked anew at each apply, or kept from the version before where that names the same tag. */
+  readonly pullPolicy: 'always' | 'missing';
 }
 
 /** All that one Compose file declares. Service names are unique and sorted. */

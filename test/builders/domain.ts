@@ -49,6 +49,7 @@ export function aServiceSpec(over: Partial<ServiceSpec> = {}): ServiceSpec {
     update: defaultUpdatePolicy,
     rollback: defaultUpdatePolicy,
     dependsOn: [],
+    pullPolicy: 'always',
     ...over,
   };
 }

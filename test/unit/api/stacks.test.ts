@@ -4,7 +4,7 @@ import { applyStack } from '../../../controller/api/apply.ts';
 import { removeStack, scaleServices } from '../../../controller/api/stacks.ts';
 import type { Snapshot } from '../../../controller/plan/snapshot.ts';
 import { FrotaError } from '../../../proto/base/errors.ts';
-import { aNode, aServiceSpec, aSnapshot, aStackSpec } from '../../builders/domain.ts';
+import { aNode, aServiceSpec, aSnapshot, aStackSpec, aTemplate } from '../../builders/domain.ts';
 import { clock, digest, stacks } from './stack-store.ts';
 
 const signal = new AbortController().signal;
@@ -18,6 +18,20 @@ describe('apply', () => {
     expect(asked).toHaveLength(1);
     expect(stored.get('shop')?.value).toMatchObject({ appliedBy: 'ana', appliedAtMs: 5_000 });
     expect(stored.get('shop')?.value.spec.services.map((service) => service.template.image.digest)).toEqual([digest, digest]); // prettier-ignore
+  });
+
+  it('asks for no image anew that is to be kept, unless the version before had another', async () => {
+    const { ports, asked, stored } = stacks();
+    const of = (reference: string) =>
+      aStackSpec('shop', [
+        aServiceSpec({ pullPolicy: 'missing', template: aTemplate({ image: { reference, digest: '' } }) }),
+      ]);
+    await applyStack(ports, of('registry.test/web:1'), 'ana', signal);
+    expect(await applyStack(ports, of('registry.test/web:1'), 'ana', signal)).toMatchObject({ changed: false });
+    expect(asked).toEqual(['registry.test/web:1']);
+    await applyStack(ports, of('registry.test/web:2'), 'ana', signal);
+    expect(asked).toEqual(['registry.test/web:1', 'registry.test/web:2']);
+    expect(stored.get('shop')?.value.spec.services[0]?.template.image.digest).toBe(digest);
   });
 
   it('says unchanged, updated and removed by service', async () => {

@@ -31,6 +31,7 @@ describe('a service', () => {
           update: defaultUpdatePolicy,
           rollback: defaultUpdatePolicy,
           dependsOn: [],
+          pullPolicy: 'always',
         },
       ],
       networks: [{ key: 'default', name: 'shop_default', external: false, internal: false, labels: {} }],
@@ -215,6 +216,32 @@ describe('stop_signal', () => {
     ['3', 'expected a string, found the number 3; write "3" in quotes'],
   ])('%s is refused', (written, message) => {
     expect(problemsOf(webWith(`stop_signal: ${written}`)).join()).toContain(message);
+  });
+});
+
+describe('pull_policy', () => {
+  it.each([
+    ['always', 'always'],
+    ['missing', 'missing'],
+    ['if_not_present', 'missing'],
+  ])('%s', (written, policy) => {
+    expect(loadWeb(`pull_policy: ${written}`).pullPolicy).toBe(policy);
+  });
+
+  it('is always where nothing is written', () => {
+    expect(loadWeb('user: "1"').pullPolicy).toBe('always');
+  });
+
+  it.each([
+    ['never', '4:18 services.web.pull_policy: "never" is not supported; every image comes from a registry here'],
+    ['build', '"build" is not supported; build the image'],
+    ['daily', '"daily" is not supported; a tag is asked for at an apply only'],
+    ['every_12h', '"every_12h" is not supported; a tag is asked for at an apply only'],
+    ['mising', '"mising" is no pull policy; did you mean "missing"?'],
+    ['constructor', '"constructor" is no pull policy; write "always" or "missing"'],
+    ['[always]', 'expected a string'],
+  ])('%s is refused', (written, message) => {
+    expect(problemsOf(webWith(`pull_policy: ${written}`)).join()).toContain(message);
   });
 });
 

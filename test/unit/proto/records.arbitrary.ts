@@ -185,6 +185,7 @@ const serviceSpec: fc.Arbitrary<ServiceSpec> = fc.record({
     }),
     { maxLength: 2 },
   ),
+  pullPolicy: fc.constantFrom('always', 'missing'),
 });
 
 const stackPart = { key: named, name: named, external: fc.boolean(), labels: map };
