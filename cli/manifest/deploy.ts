@@ -22,7 +22,8 @@ const maxPids = 4_194_304;
 
 export interface Deploy {
   readonly mode: ServiceSpec['mode'];
-  readonly replicas: number;
+  /** Absent: not written. */
+  readonly replicas?: number;
   readonly labels: Readonly<Record<string, string>>;
   readonly placement: Placement;
   readonly update: UpdatePolicy;
@@ -35,7 +36,6 @@ export interface Deploy {
 
 export const defaultDeploy: Deploy = {
   mode: 'replicated',
-  replicas: 1,
   labels: {},
   placement: anywhere,
   update: defaultUpdatePolicy,
@@ -63,7 +63,7 @@ export function readDeploy(reader: ValueReader, node: TreeNode, path: string): D
   return {
     ...(resources === undefined ? defaultDeploy : readResources(reader, resources, at('resources'))),
     mode,
-    replicas: replicas === undefined ? 1 : (reader.whole(replicas, at('replicas'), 0, maxReplicas) ?? 1),
+    ...(replicas !== undefined && { replicas: reader.whole(replicas, at('replicas'), 0, maxReplicas) ?? 1 }),
     labels: labels === undefined ? {} : reader.pairs(labels, at('labels'), () => ''),
     placement: readPlacement(reader, value('placement'), at('placement')),
     update: readUpdatePolicy(reader, value('update_config'), at('update_config'), 'update'),
@@ -130,9 +130,9 @@ function readReservations(reader: ValueReader, node: TreeNode, path: string): Re
   };
 }
 
-function readCpus(reader: ValueReader, entry: TreeEntry | undefined, parent: string, min: number): number {
+export function readCpus(reader: ValueReader, entry: TreeEntry | undefined, parent: string, min: number): number {
   if (entry === undefined) return 0;
-  const path = joinPath(parent, 'cpus');
+  const path = joinPath(parent, entry.key);
   const expected = 'a number of cores such as "0.5"';
   const text = reader.stringOrNumber(entry.value, path, expected);
   if (text === undefined) return 0;
@@ -145,11 +145,13 @@ function readCpus(reader: ValueReader, entry: TreeEntry | undefined, parent: str
   return millis ?? 0;
 }
 
-function readMemory(reader: ValueReader, entry: TreeEntry | undefined, parent: string, min: number): number {
+export function readMemory(reader: ValueReader, entry: TreeEntry | undefined, parent: string, min: number): number {
   if (entry === undefined) return 0;
-  const path = joinPath(parent, 'memory');
+  const path = joinPath(parent, entry.key);
   const expected = 'a size such as "64M" or "1g"';
-  const text = reader.string(entry.value, path, expected);
+  // The schema has a number of bytes for the service's own keys, and text alone under `deploy`.
+  const own = entry.key !== 'memory';
+  const text = own ? reader.stringOrNumber(entry.value, path, expected) : reader.string(entry.value, path, expected);
   if (text === undefined) return 0;
   const bytes = parseBytes(text);
   if (bytes === undefined) {
@@ -160,10 +162,10 @@ function readMemory(reader: ValueReader, entry: TreeEntry | undefined, parent: s
   return bytes ?? 0;
 }
 
-function readPids(reader: ValueReader, entry: TreeEntry | undefined, parent: string): number {
+export function readPids(reader: ValueReader, entry: TreeEntry | undefined, parent: string): number {
   if (entry === undefined) return 0;
   const { value } = entry;
   // Docker's way to say "no limit".
   if (value.kind === 'scalar' && value.source === '-1') return 0;
-  return reader.whole(value, joinPath(parent, 'pids'), 0, maxPids) ?? 0;
+  return reader.whole(value, joinPath(parent, entry.key), 0, maxPids) ?? 0;
 }

@@ -14,6 +14,7 @@ import type { DeclaredPort } from './ports.ts';
 import { parseWhole } from './quantities.ts';
 import { noticeConfinedPorts, readDependsOn, readServiceNetworks } from './relations.ts';
 import type { StackScope } from './scope.ts';
+import { withOwnKeys } from './service-resources.ts';
 import { splitShellWords } from './shell-words.ts';
 import { shorten } from './tree.ts';
 import type { TreeEntry, TreeNode } from './tree.ts';
@@ -50,7 +51,8 @@ export function readService(
   const portsNode = fields.get('ports')?.value;
   const ports = portsNode === undefined ? [] : readPorts(reader, portsNode, joinPath(path, 'ports'));
   const deployNode = fields.get('deploy')?.value;
-  const deploy = deployNode === undefined ? defaultDeploy : readDeploy(reader, deployNode, joinPath(path, 'deploy'));
+  const declared = deployNode === undefined ? defaultDeploy : readDeploy(reader, deployNode, joinPath(path, 'deploy'));
+  const deploy = withOwnKeys(reader, fields, path, declared);
   const template: TaskTemplate = {
     image: { reference: image ?? '', digest: '' },
     ...readProcess(reader, fields, path),
@@ -78,7 +80,7 @@ export function readService(
     name,
     template,
     mode: deploy.mode,
-    replicas: deploy.replicas,
+    replicas: deploy.replicas ?? 1,
     restart: deploy.restart ?? restart,
     ports: ports.map((port) => port.spec),
     labels: deploy.labels,

@@ -219,6 +219,61 @@ describe('stop_signal', () => {
   });
 });
 
+describe('what a service says outside of deploy', () => {
+  it('counts as if it stood there', () => {
+    const { replicas, template } = loadWeb(
+      'scale: 3\ncpus: 0.5\nmem_limit: 67108864\nmem_reservation: 32m\npids_limit: 100',
+    );
+    expect(replicas).toBe(3);
+    expect(template.limits).toEqual({ cpuMillis: 500, memoryBytes: 64 * 1024 ** 2, pids: 100 });
+    expect(template.reservations).toEqual({ cpuMillis: 0, memoryBytes: 32 * 1024 ** 2 });
+  });
+
+  it('goes with what deploy says besides, and may say the same', () => {
+    const { replicas, template } = loadWeb(
+      'scale: 2\nmem_limit: 64m\npids_limit: -1\ndeploy: {replicas: 2, resources: {limits: {cpus: "1", memory: 64M}, reservations: {cpus: "0.25"}}}',
+    );
+    expect(replicas).toBe(2);
+    expect(template.limits).toEqual({ cpuMillis: 1_000, memoryBytes: 64 * 1024 ** 2 });
+    expect(template.reservations).toEqual({ cpuMillis: 250, memoryBytes: 0 });
+  });
+
+  it.each([
+    [
+      'scale: 3\ndeploy: {replicas: 2}',
+      '4:5 services.web.scale: says something else than deploy.replicas; write one of the two',
+    ],
+    [
+      'mem_limit: 1g\ndeploy: {resources: {limits: {memory: 2g}}}',
+      'services.web.mem_limit: says something else than deploy.resources.limits.memory',
+    ],
+    [
+      'cpus: 2\ndeploy: {resources: {limits: {cpus: "1"}}}',
+      'services.web.cpus: says something else than deploy.resources.limits.cpus',
+    ],
+    ['pids_limit: 9\ndeploy: {resources: {limits: {pids: 8}}}', 'services.web.pids_limit: says something else than'],
+    [
+      'mem_reservation: 9m\ndeploy: {resources: {reservations: {memory: 8m}}}',
+      'services.web.mem_reservation: says something else than',
+    ],
+    [
+      'scale: 2\ndeploy: {mode: global}',
+      'services.web.scale: a global service has one task on each node; leave it out',
+    ],
+    ['mem_limit: 8m\nmem_reservation: 9m', 'services.web.mem_reservation: reserves more memory than the limit allows'],
+    [
+      'cpus: 0.5\ndeploy: {resources: {reservations: {cpus: "1"}}}',
+      'services.web.cpus: reserves more cpus than the limit allows',
+    ],
+    ['mem_limit: 1k', 'services.web.mem_limit: 1k is too little to start a container; write 6M or more'],
+    ['cpus: lots', 'services.web.cpus: expected a number of cores such as "0.5"'],
+    ['scale: -1', 'services.web.scale: '],
+    ['pids_limit: many', 'services.web.pids_limit: '],
+  ])('%s is refused', (keys, message) => {
+    expect(problemsOf(webWith(keys)).join()).toContain(message);
+  });
+});
+
 describe('pull_policy', () => {
   it.each([
     ['always', 'always'],
