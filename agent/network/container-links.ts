@@ -152,7 +152,11 @@ export class ContainerLinks {
   /** Removes what an agent that was killed left half made or spare, and what no lease explains. Before the first attach. */
   async sweep(): Promise<void> {
     for (const [taskId, lease] of this.#leases.all()) {
-      if (lease.state !== 'made') await this.detach(taskId);
+      if (lease.state === 'made') continue;
+      await this.detach(taskId).catch((error: unknown) => {
+        // On a full disk, say. The lease stays as it is, and whoever needs its place begins with removing what is there.
+        this.#logger.warn({ taskId, error: describeError(error) }, 'what an earlier agent left is not given up yet');
+      });
     }
     const leases = this.#leases.all();
     const namespaces = new Set([...leases].map(([id, { madeAs }]) => namespaceName(this.#stem, madeAs ?? id)));
