@@ -48,27 +48,23 @@ const sizeText = (bytes: number): string => {
 
 /** In the order in which help shows them. */
 export function imageFlags(): readonly Option[] {
-  const { maxBlobBytes, maxUnpackedBytes, maxEntries, keepFreeBytes, parallelDownloads, parallelUnpacks } =
-    defaultImageLimits;
+  const limits = defaultImageLimits;
+  const sizeFlag = (flag: string, text: string, bytes: number, read: (text: string) => number): Option =>
+    new Option(`${flag} <size>`, text).default(bytes, sizeText(bytes)).argParser(read);
+  const countFlag = (flag: string, text: string, value: number, most: number): Option =>
+    new Option(`${flag} <count>`, text).default(value).argParser(count(most));
   return [
-    new Option('--max-layer-size <size>', 'largest layer of an image, as it is downloaded')
-      .default(maxBlobBytes, sizeText(maxBlobBytes))
-      .argParser(someSize),
-    new Option('--max-unpacked-layer <size>', 'largest layer of an image when it is unpacked')
-      .default(maxUnpackedBytes, sizeText(maxUnpackedBytes))
-      .argParser(someSize),
-    new Option('--max-layer-entries <count>', 'most files and folders in one layer')
-      .default(maxEntries)
-      .argParser(count(mostEntries)),
-    new Option('--keep-free <size>', 'what no image may take of the disk')
-      .default(keepFreeBytes, sizeText(keepFreeBytes))
-      .argParser(size),
-    new Option('--parallel-downloads <count>', 'layers downloaded at once')
-      .default(parallelDownloads)
-      .argParser(count(mostAtOnce)),
-    new Option('--parallel-unpacks <count>', 'layers unpacked at once')
-      .default(parallelUnpacks)
-      .argParser(count(mostAtOnce)),
+    sizeFlag('--max-layer-size', 'largest layer of an image, as it is downloaded', limits.maxBlobBytes, someSize),
+    sizeFlag(
+      '--max-unpacked-layer',
+      'largest layer of an image when it is unpacked',
+      limits.maxUnpackedBytes,
+      someSize,
+    ),
+    countFlag('--max-layer-entries', 'most files and folders in one layer', limits.maxEntries, mostEntries),
+    sizeFlag('--keep-free', 'what no image may take of the disk', limits.keepFreeBytes, size),
+    countFlag('--parallel-downloads', 'layers downloaded at once', limits.parallelDownloads, mostAtOnce),
+    countFlag('--parallel-unpacks', 'layers unpacked at once', limits.parallelUnpacks, mostAtOnce),
   ];
 }
 

@@ -1,8 +1,8 @@
 /** The command line of `frota agent`. Every setting has a default that is right on a real machine. */
 import { hostname } from 'node:os';
 import { isIP } from 'node:net';
-import { parseOptionDurationMs } from '../proto/base/durations.ts';
 import { Command, InvalidArgumentError, Option } from 'commander';
+import { parseOptionDurationMs } from '../proto/base/durations.ts';
 import { imageFlags } from './image-options.ts';
 import type { ImageOptions } from './image-options.ts';
 

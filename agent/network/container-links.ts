@@ -159,7 +159,7 @@ export class ContainerLinks {
       });
     }
     const leases = this.#leases.all();
-    const namespaces = new Set([...leases].map(([id, { madeAs }]) => namespaceName(this.#stem, madeAs ?? id)));
+    const namespaces = new Set([...leases].map(([taskId, lease]) => this.#linkOf(taskId, lease).namespace));
     const addresses = new Set([...leases.values()].map((lease) => lease.address));
     const strayVeths = (await readdir(deviceSettings)).filter((device) => {
       const address = addressOfVeth(device);

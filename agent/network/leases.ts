@@ -83,8 +83,8 @@ export class Leases {
   reserve(taskId: string, place?: TaskPlace): Promise<Lease> {
     return this.#serial(async () => {
       const known = this.get(taskId);
-      if (known !== undefined && (known.place !== undefined || place === undefined)) return known;
-      if (known !== undefined && place !== undefined) {
+      if (known !== undefined) {
+        if (known.place !== undefined || place === undefined) return known;
         const placed: Lease = { ...known, place };
         await this.#write({ ...this.#record, tasks: { ...this.#record.tasks, [taskId]: placed } });
         return placed;

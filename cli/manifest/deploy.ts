@@ -97,16 +97,19 @@ function readResources(reader: ValueReader, node: TreeNode, path: string): Pick<
   if (reservationsNode === undefined) return { limits, reservations: noResources };
   const reservationsPath = joinPath(path, 'reservations');
   const reservations = readReservations(reader, reservationsNode, reservationsPath);
-  for (const [key, field] of [
-    ['cpus', 'cpuMillis'],
-    ['memory', 'memoryBytes'],
-  ] as const) {
-    const limit = limits[field];
-    if (limit !== undefined && reservations[field] > limit) {
-      reader.problem(reservationsNode, joinPath(reservationsPath, key), `reserves more than limits.${key} allows`);
-    }
+  for (const key of overReserved(limits, reservations)) {
+    reader.problem(reservationsNode, joinPath(reservationsPath, key), `reserves more than limits.${key} allows`);
   }
   return { limits, reservations };
+}
+
+/** Of what more is reserved than the limit allows. */
+export function overReserved(limits: ResourceLimits, reservations: Resources): readonly ('cpus' | 'memory')[] {
+  const { cpuMillis = Infinity, memoryBytes = Infinity } = limits;
+  return [
+    ...(reservations.cpuMillis > cpuMillis ? (['cpus'] as const) : []),
+    ...(reservations.memoryBytes > memoryBytes ? (['memory'] as const) : []),
+  ];
 }
 
 function readLimits(reader: ValueReader, node: TreeNode, path: string): ResourceLimits {

@@ -3,7 +3,7 @@
  * both where they agree (compose-go `loader/normalize.go`, `types.ServiceConfig`).
  */
 import { maxReplicas, minMemoryLimitBytes } from '../../proto/domain/validate.ts';
-import { minCpuMillis, readCpus, readMemory, readPids } from './deploy.ts';
+import { minCpuMillis, overReserved, readCpus, readMemory, readPids } from './deploy.ts';
 import type { Deploy } from './deploy.ts';
 import type { TreeEntry } from './tree.ts';
 import { joinPath } from './value-reader.ts';
@@ -41,42 +41,33 @@ export function withOwnKeys(
   if (deploy.mode === 'global' && scale !== undefined) {
     reader.problem(scale.at, joinPath(path, 'scale'), 'a global service has one task on each node; leave it out');
   }
-  const limits = 'deploy.resources.limits';
-  const cpuMillis = either('cpus', `${limits}.cpus`, deploy.limits.cpuMillis, (entry) =>
+  const twins = 'deploy.resources.limits';
+  const cpuMillis = either('cpus', `${twins}.cpus`, deploy.limits.cpuMillis, (entry) =>
     readCpus(reader, entry, path, minCpuMillis),
   );
-  const memoryBytes = either('mem_limit', `${limits}.memory`, deploy.limits.memoryBytes, (entry) =>
+  const memoryBytes = either('mem_limit', `${twins}.memory`, deploy.limits.memoryBytes, (entry) =>
     readMemory(reader, entry, path, minMemoryLimitBytes),
   );
-  const pids = either('pids_limit', `${limits}.pids`, deploy.limits.pids, (entry) => readPids(reader, entry, path));
+  const pids = either('pids_limit', `${twins}.pids`, deploy.limits.pids, (entry) => readPids(reader, entry, path));
   // In `deploy` nothing and 0 are the same.
   const reserved = deploy.reservations.memoryBytes === 0 ? undefined : deploy.reservations.memoryBytes;
   const reservedBytes = either('mem_reservation', 'deploy.resources.reservations.memory', reserved, (entry) =>
     readMemory(reader, entry, path, 0),
   );
+  const limits = {
+    ...(positive(cpuMillis) && { cpuMillis }),
+    ...(positive(memoryBytes) && { memoryBytes }),
+    ...(positive(pids) && { pids }),
+  };
+  const reservations = { ...deploy.reservations, memoryBytes: reservedBytes ?? 0 };
   const own = ['mem_reservation', 'mem_limit', 'cpus']
     .map((key) => fields.get(key))
     .find((entry) => entry !== undefined);
-  if (own !== undefined) {
-    const over =
-      (reservedBytes ?? 0) > (memoryBytes || Infinity)
-        ? 'memory'
-        : deploy.reservations.cpuMillis > (cpuMillis || Infinity)
-          ? 'cpus'
-          : undefined;
-    if (over !== undefined)
-      reader.problem(own.at, joinPath(path, own.key), `reserves more ${over} than the limit allows`);
+  const over = overReserved(limits, reservations).at(-1);
+  if (own !== undefined && over !== undefined) {
+    reader.problem(own.at, joinPath(path, own.key), `reserves more ${over} than the limit allows`);
   }
-  return {
-    ...deploy,
-    ...(replicas !== undefined && { replicas }),
-    limits: {
-      ...(positive(cpuMillis) && { cpuMillis }),
-      ...(positive(memoryBytes) && { memoryBytes }),
-      ...(positive(pids) && { pids }),
-    },
-    reservations: { ...deploy.reservations, memoryBytes: reservedBytes ?? 0 },
-  };
+  return { ...deploy, ...(replicas !== undefined && { replicas }), limits, reservations };
 }
 
 const positive = (value: number | undefined): value is number => value !== undefined && value > 0;

@@ -44,7 +44,6 @@ export interface Leases {
   readonly answeredAtMs: ReadonlyMap<string, MonoMs>;
 }
 
-/** Everything the plan needs besides the snapshot; it reads no clock and draws no number itself. */
 /** When many nodes are lost at once it is more likely the network than the nodes. */
 export interface Brake {
   /** Nodes lost this close together were lost together, ms. */
@@ -53,6 +52,7 @@ export interface Brake {
   readonly holdMs: number;
 }
 
+/** Everything the plan needs besides the snapshot; it reads no clock and draws no number itself. */
 export interface PlanInput {
   readonly now: Now;
   /** A new unique id at each call. */

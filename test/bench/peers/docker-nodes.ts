@@ -76,9 +76,8 @@ export async function removeDockerNodes(): Promise<void> {
   const listed = (await command('ip', ['netns', 'list'])).stdout.split('\n').map((line) => line.split(' ')[0] ?? '');
   const ours = listed.filter((name) => name.startsWith(`${prefix}-`));
   for (const namespace of ours) {
-    const pids = (await command('ip', ['netns', 'pids', namespace])).stdout.split('\n').filter(Boolean).map(Number);
     // With the first process of a pid namespace everything in it ends, containers too.
-    for (const pid of pids) killPid(pid);
+    for (const pid of await pidsIn(namespace)) killPid(Number(pid));
   }
   for (const namespace of ours) await eventually(async () => (await pidsIn(namespace)).length === 0);
   for (const namespace of ours) await must('ip', ['netns', 'delete', namespace]);

@@ -54,6 +54,18 @@ function answer(broker: Broker, id: string, nodeId = 'n1') {
 }
 const turn = () => new Promise((resolve) => setImmediate(resolve));
 
+/** A stream of a caller and an agent; the caller has nothing more to say. */
+async function withEndedInput() {
+  const { broker } = world();
+  const input = new Channel<ExecInput>();
+  const caller = ask(broker, 'n1', input);
+  await turn();
+  const agent = answer(broker, 'stream-1');
+  input.end();
+  await turn();
+  return { broker, caller, agent };
+}
+
 afterEach(() => {
   vi.useRealTimers();
 });
@@ -78,13 +90,7 @@ describe('a stream', () => {
   });
 
   it('ends for the node when the caller’s call is over, though the node says nothing and the input had ended', async () => {
-    const { broker } = world();
-    const input = new Channel<ExecInput>();
-    const caller = ask(broker, 'n1', input);
-    await turn();
-    const agent = answer(broker, 'stream-1');
-    input.end();
-    await turn();
+    const { broker, caller, agent } = await withEndedInput();
     caller.abort.abort();
     await agent.done;
     await expect(caller.done).rejects.toMatchObject({ code: 'cancelled' });
@@ -93,13 +99,7 @@ describe('a stream', () => {
   });
 
   it('is open for the node while the caller’s input has ended', async () => {
-    const { broker } = world();
-    const input = new Channel<ExecInput>();
-    const caller = ask(broker, 'n1', input);
-    await turn();
-    const agent = answer(broker, 'stream-1');
-    input.end();
-    await turn();
+    const { caller, agent } = await withEndedInput();
     agent.up.put(chunk('late'));
     agent.up.end();
     await caller.done;
